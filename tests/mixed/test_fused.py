@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,8 +46,8 @@ class Net:
         self.add("Mul", [f"{name}1", f"{name}u"], f"{name}2")
         return self.add("Add", [f"{name}2", self.constant(self.rng.normal(size=outputs).astype(np.float32))], name)
 
-    def content(self, *outputs: str) -> bytes:
-        return files.model(self.nodes, self.constants, ("batch", "tokens", WIDTH), outputs)
+    def content(self, *outputs: str, axes: Sequence[str] = ("batch", "tokens")) -> bytes:
+        return files.model(self.nodes, self.constants, (*axes, WIDTH), outputs)
 
 
 def fused_of(content: bytes) -> list[str]:
@@ -155,6 +156,57 @@ def test_heads_are_split_only_where_tokens_are_known_to_stay(sizes: tuple[int, .
     name = next(member.input[1] for member in net.nodes if member.output[0] == "value_split")
     net.constants[name] = np.array(sizes)
     assert ("Attention" in fused_of(net.content(y))) == (sizes == (0, -1, HEADS, COLUMNS))
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
+def test_heads_of_tensors_of_other_ranks_are_left_to_the_runtime(shape: tuple[int, ...]) -> None:
+    net = Net()
+    y = attention(net, shape="constants")
+    for name in ("query", "key", "value"):
+        split = next(member for member in net.nodes if member.output[0] == f"{name}_split")
+        net.constants[split.input[1]] = np.array([0, -1, HEADS, COLUMNS])
+    content = net.content(y, axes=[f"axis{place}" for place in range(len(shape))])
+    assert fused_of(content) == []
+    x = net.rng.normal(size=(*shape, WIDTH)).astype(np.float32)
+    assert np.array_equal(oaq.InferenceSession(content).run(None, {"x": x})[0], files.run(content, x)[0])
+
+
+@pytest.mark.parametrize(
+    ("opset", "axis", "found"), [(12, None, False), (12, -1, True), (12, 3, True), (13, None, True)]
+)
+def test_softmax_along_all_axes_from_one_is_left_to_the_runtime(opset: int, axis: int | None, *, found: bool) -> None:
+    net = Net()
+    y = attention(net, shape="constants")
+    softmax = next(member for member in net.nodes if member.op_type == "Softmax")
+    del softmax.attribute[:]
+    if axis is not None:
+        softmax.attribute.append(files.helper.make_attribute("axis", axis))
+    model = files.onnx.load_from_string(net.content(y))
+    model.opset_import[0].version = opset
+    content = model.SerializeToString()
+    assert ("Attention" in fused_of(content)) == found and is_near(content)
+
+
+def test_a_gain_of_one_number_for_all_columns_is_left_to_the_runtime() -> None:
+    net = Net()
+    gain = net.constant(np.full(1, 3.0, np.float32))
+    content = net.content(net.add("LayerNormalization", [net.layer("dense"), gain], "y"))
+    assert fused_of(content) == [] and is_near(content)
+
+
+def test_gelu_of_other_reals_is_left_to_the_runtime() -> None:
+    net = Net()
+    half = net.add("Cast", [net.layer("dense")], "half", to=files.TensorProto.FLOAT16)
+    content = net.content(net.add("Cast", [net.add("Gelu", [half], "g", domain=files.MICROSOFT)], "y", to=1))
+    assert fused_of(content) == [] and is_near(content)
+
+
+def test_a_copy_of_a_session_has_buffers_of_its_own() -> None:
+    net = Net()
+    content = net.content(net.add("Gelu", [net.layer("dense")], "y", domain=files.MICROSOFT))
+    session, x = oaq.InferenceSession(content), net.rng.normal(size=(2, 3, WIDTH)).astype(np.float32)
+    copied = copy.deepcopy(session)
+    assert np.array_equal(copied.run(None, {"x": x})[0], session.run(None, {"x": x})[0])
 
 
 def test_a_shift_that_would_make_scores_larger_is_an_error_that_names_the_node() -> None:

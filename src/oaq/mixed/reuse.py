@@ -37,6 +37,10 @@ class Buffers(threading.local):
     def __init__(self) -> None:
         self._kept: list[Floats] = []
 
+    def __reduce__(self) -> tuple[type[Buffers], tuple[()]]:
+        """A copy has buffers of its own."""
+        return Buffers, ()
+
     def empty(self, shape: tuple[int, ...]) -> Floats:
         """An array of that shape, its elements undefined."""
         count = prod(shape)

@@ -21,6 +21,8 @@ from oaq.mixed.fused.steps import Attention, Fused
 HEADS_FIRST: Final = (0, 2, 1, 3)
 COLUMNS_FIRST: Final = (0, 2, 3, 1)
 LAST_TWO: Final = (0, 1, 3, 2)
+ALONG_ONE_AXIS: Final = 13
+"""Version of ONNX's operators from which on Softmax takes one axis; before, all axes from the one it names."""
 
 
 @dataclass
@@ -33,7 +35,7 @@ class _Found:
 
 def attention(softmax: OnnxNode, part: Part) -> Fused | None:
     """The attention around a Softmax."""
-    if softmax.domain or softmax.op != "Softmax" or integer(softmax, "axis", -1) not in (-1, 3):
+    if softmax.domain or softmax.op != "Softmax" or integer(softmax, "axis", _usual_axis(part)) not in (-1, 3):
         return None
     found = _Found([softmax])
     name, shift = softmax.input_name(0), ""
@@ -76,6 +78,11 @@ def attention(softmax: OnnxNode, part: Part) -> Fused | None:
     return Attention(names_of(nodes), reads, (result,), results_of(nodes), q[1], found.scale, constant, factor)
 
 
+def _usual_axis(part: Part) -> int:
+    """The axis of a Softmax that names none."""
+    return -1 if part.tensors.parts.opsets.get("", ALONG_ONE_AXIS) >= ALONG_ONE_AXIS else 1
+
+
 def _unscaled(name: str, part: Part, found: _Found) -> str:
     """What is behind multiplications by numbers, which are found."""
     while (node := part.producer(name, "Div", "Mul")) is not None:
@@ -113,7 +120,8 @@ def _split(name: str, part: Part, found: _Found, *, transposed: bool) -> tuple[s
     if x not in part.widths or entries is None or len(entries) != 4:
         return None
     heads = _heads(entries, part.widths[x])
-    is_split = heads is not None and _keeps_tokens(entries, part.root(x))
+    # What remains is the tokens only if there are no further axes before them.
+    is_split = _keeps_tokens(entries, part.root(x)) and (-1 not in entries[:2] or part.rank(x) == 3)
     return (x, heads) if is_split and heads is not None else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from oaq.capture.from_dynamic_onnx import DynamicFile
 from oaq.capture.from_dynamic_onnx.chains import Chain
@@ -15,6 +15,9 @@ from oaq.mixed.fused.steps import Fused
 
 if TYPE_CHECKING:
     import onnx
+
+FLOAT32: Final = 1
+"""Element type of ONNX."""
 
 
 def fused_steps(
@@ -30,6 +33,7 @@ def fused_steps(
     matrices = [chain for chain in chains if chain.windows is None]
     origin = {chain.y: chain.x for chain in matrices}
     known = {value.name: _sizes(value) for value in inferred if value.type.tensor_type.HasField("shape")}
+    reals = {value.name for value in inferred if value.type.tensor_type.elem_type == FLOAT32}
     tensors = Tensors(file.parts)
 
     def root(name: str) -> str:
@@ -40,9 +44,8 @@ def fused_steps(
                 break
         return name
 
-    part = Part(
-        tensors, Sizes(tensors, known, root), {chain.y: chain.product.weight.shape[1] for chain in matrices}, root
-    )
+    widths = {chain.y: chain.product.weight.shape[1] for chain in matrices}
+    part = Part(tensors, Sizes(tensors, known, root), widths, frozenset(reals.union(widths)), root)
     taken = {name for chain in chains for name in chain.nodes}
     result: list[Fused] = []
     for node in file.parts.nodes:

@@ -31,12 +31,14 @@ class Part:
         tensors: of the file.
         sizes: that it computes.
         widths: of the results of dynamic layers, by name.
+        reals: tensors known to be float32.
         root: of a tensor, one that all those with the same sizes but for the last axis lead back to.
     """
 
     tensors: Tensors
     sizes: Sizes
     widths: dict[str, int]
+    reals: frozenset[str]
     root: Callable[[str], str]
 
     def producer(self, name: str, *ops: str) -> OnnxNode | None:
@@ -59,6 +61,10 @@ class Part:
         """The one value of a tensor of at most one axis, if it is a number."""
         value = self.sizes.entry(name)
         return float(value) if isinstance(value, int | float) else None
+
+    def rank(self, name: str) -> int | None:
+        """Number of axes; a dynamic layer keeps that of what it reads."""
+        return self.sizes.rank(name)
 
     def factor(self, node: OnnxNode, name: str) -> float | None:
         """The number by which a Mul or Div multiplies ``name``; None if it is not one."""
@@ -102,7 +108,7 @@ class _Numbers:
 
 def _numbers(gain_name: str, bias_name: str, epsilon: float, part: Part) -> _Numbers | None:
     gain, bias = part.tensors.constant(gain_name), part.tensors.constant(bias_name) if bias_name else None
-    if not _is_vector(gain):
+    if not _is_vector(gain) or gain.size == 1:  # one number for all columns says nothing of how many there are
         return None
     if not bias_name:
         return _Numbers(gain, None, epsilon)
@@ -210,8 +216,10 @@ def gelu(node: OnnxNode, part: Part) -> Fused | None:
     return _scaled_gelu(nodes, x, part)
 
 
-def _scaled_gelu(nodes: list[OnnxNode], x: str, part: Part) -> Fused:
-    """GELU of ``nodes``, with the Mul by a number for each column that alone reads the result."""
+def _scaled_gelu(nodes: list[OnnxNode], x: str, part: Part) -> Fused | None:
+    """GELU of ``nodes``, with the Mul by a number for each column that alone reads the result; of float32 only."""
+    if x not in part.reals:
+        return None
     scaling = factor_behind(result_of(nodes[-1]), part.widths.get(x, 0), part)
     factor = None
     if scaling is not None:

@@ -51,13 +51,18 @@ class Sizes:
     ) -> None:
         self._tensors, self._known, self._root = tensors, known, root
 
+    def rank(self, name: str) -> int | None:
+        """How many axes a tensor has: as inference has it, of itself or of one whose sizes but the last it shares."""
+        sizes = self._known.get(name, self._known.get(self._root(name)))
+        return None if sizes is None else len(sizes)
+
     def entries(self, name: str) -> tuple[Entry, ...] | None:
         """The entries of a vector of sizes; None if it is none."""
         constant = self._tensors.constant(name)
         if constant is not None:
             return _numbers(constant)
         node = self._tensors.producers.get(name)
-        if node is None or node.op != "Concat":
+        if node is None or node.domain or node.op != "Concat":
             return None
         parts = [
             _numbers(value) if (value := self._tensors.constant(part)) is not None else None for part in node.inputs
@@ -75,7 +80,7 @@ class Sizes:
             numbers = _numbers(constant)
             return numbers[0] if numbers is not None and len(numbers) == 1 else None
         node = self._tensors.producers.get(name)
-        if node is None or depth > LONGEST_CHAIN or not node.inputs:
+        if node is None or node.domain or depth > LONGEST_CHAIN or not node.inputs:
             return None
         if node.op in PASSING:
             return self.entry(node.inputs[0], depth + 1)
@@ -96,7 +101,14 @@ class Sizes:
     def _gathered(self, node: OnnxNode) -> Entry:
         """One size of a shape."""
         shape, index = self._tensors.producers.get(node.inputs[0]), self.entry(node.input_name(1))
-        if shape is None or shape.op != "Shape" or shape.attributes or not isinstance(index, int) or not shape.inputs:
+        if (
+            shape is None
+            or shape.domain
+            or shape.op != "Shape"
+            or shape.attributes
+            or not isinstance(index, int)
+            or not shape.inputs
+        ):
             return None
         sizes = self._known.get(shape.inputs[0])
         if index < 0 and sizes is not None:
