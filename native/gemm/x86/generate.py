@@ -68,9 +68,11 @@ def one_step(tile: Tile, *, first: bool = False, fetches: bool = False) -> Itera
     The first step of a run begins the sums instead of adding to them, unless they are s32 sums that go on from what
     was there before: runs are short, so that counts.
     """
-    yield from tile.arithmetic.load(tile)
+    load, step = tile.arithmetic.load, tile.arithmetic.step
+    assert load is not None and step is not None
+    yield from load(tile)
     for row in range(tile.rows):
-        yield from tile.arithmetic.step(tile, row, row_address(row, 0), first)
+        yield from step(tile, row, row_address(row, 0), first)
     if fetches:
         yield from (f"prefetcht1 {line or ''}(%rsi,%rbp)" for line in range(0, tile_bytes(tile), 64))
     yield from advance(tile)

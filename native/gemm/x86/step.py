@@ -102,11 +102,6 @@ def load_nothing(tile: Tile) -> Iterator[str]:
     yield from ()
 
 
-def summed_by_runs(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
-    """Rows of short runs have loops of their own (``runs.py``), which no step is a part of."""
-    raise NotImplementedError(f"{tile.arithmetic.functions} sums runs, not steps: row {row} at {x}, {first}")
-
-
 def dot_sums(tile: Tile, row: int, x: str, first: bool) -> Iterator[str]:
     """Vpdpbusd; on ymm registers in the encoding of AVX-VNNI, which CPUs without AVX-512 have."""
     del first
@@ -155,7 +150,7 @@ def spill_lanes(tile: Tile, row: int, vector: int) -> Iterator[str]:
 ROWS = (
     Arithmetic("avx2_acc16", "ymm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
     Arithmetic("avx2_acc32", "ymm", 1, load_bytes, quad_sums, None, s16_ones="step"),
-    Arithmetic("avx2_acc32x4", "ymm", 1, load_nothing, summed_by_runs, None, vectors=1, most_run=4),
+    Arithmetic("avx2_acc32x4", "ymm", 1, None, None, None, vectors=1, most_run=4),
     Arithmetic("avx2_exact", "ymm", 2, widen_x, widened_sums, spill_lanes),
     Arithmetic("avx512bw_acc16", "zmm", 1, load_bytes, pair_sums, spill_pairs, s16_ones="spill"),
     Arithmetic("avx512bw_acc32", "zmm", 1, load_bytes, quad_sums, None, s16_ones="step"),

@@ -69,7 +69,8 @@ class Arithmetic:
     Attributes:
         functions: stem of the row's functions in rows.inc.
         register: "ymm" or "zmm".
-        step: instructions of one step on row ``r``, given its address and whether sums begin with it.
+        step: instructions of one step on row ``r``, given its address and whether sums begin with it; None, as ``load``
+            is, where loops are of whole runs (``most_run``).
         load: loads the weights of one step.
         accumulators: per row and vector of outputs.
         spill: turns the accumulators of one (row, vector) into s32 sums in the first of them; None where they are
@@ -84,8 +85,8 @@ class Arithmetic:
     functions: str
     register: str
     accumulators: int
-    load: Callable[[Tile], Iterator[str]]
-    step: Callable[[Tile, int, str, bool], Iterator[str]]
+    load: Callable[[Tile], Iterator[str]] | None
+    step: Callable[[Tile, int, str, bool], Iterator[str]] | None
     spill: Callable[[Tile, int, int], Iterator[str]] | None
     s16_ones: Literal["", "step", "spill"] = ""
     quads: int = 1
