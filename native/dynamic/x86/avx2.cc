@@ -1,38 +1,22 @@
 // The loops of dynamic layers on ymm registers.
-#include <immintrin.h>
-
+#include "base/x86/ymm_floats.h"
 #include "dynamic/vector_loops.h"
 
 namespace oaq {
 namespace {
 
-struct Ymm {
-  using Floats = __m256;
+struct Ymm : YmmFloats {
   using Integers = __m256i;
-  static constexpr int kWidth = 8;
+  using YmmFloats::add, YmmFloats::all, YmmFloats::load, YmmFloats::mul, YmmFloats::sub;
 
-  static Floats all(float value) { return _mm256_set1_ps(value); }
   static Integers all(std::int32_t value) { return _mm256_set1_epi32(value); }
-  static Floats load(const float* from) { return _mm256_loadu_ps(from); }
   static Integers load(const std::int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
-  static Integers first(std::int64_t count) {  // all bits of the first `count` elements
-    const Integers index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(all(static_cast<std::int32_t>(count < kWidth ? count : kWidth)), index);
-  }
-  static Floats load_some(const float* from, std::int64_t count) { return _mm256_maskload_ps(from, first(count)); }
-  static void store(float* to, Floats value) { _mm256_storeu_ps(to, value); }
-  static void store_some(float* to, Floats value, std::int64_t count) { _mm256_maskstore_ps(to, first(count), value); }
-  static Floats min(Floats a, Floats b) { return _mm256_min_ps(a, b); }
-  static Floats max(Floats a, Floats b) { return _mm256_max_ps(a, b); }
-  static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
   static Floats div(Floats a, Floats b) { return _mm256_div_ps(a, b); }
-  static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
   static Integers add(Integers a, Integers b) { return _mm256_add_epi32(a, b); }
   static Integers sub(Integers a, Integers b) { return _mm256_sub_epi32(a, b); }
   static Integers mul(Integers a, Integers b) { return _mm256_mullo_epi32(a, b); }
   static Floats to_floats(Integers value) { return _mm256_cvtepi32_ps(value); }
   static Integers to_integers(Floats value) { return _mm256_cvtps_epi32(value); }
-  static Floats round(Floats value) { return _mm256_round_ps(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Floats distance(Floats a, Floats b) { return _mm256_andnot_ps(all(-0.0f), _mm256_sub_ps(a, b)); }
   static bool has_nan(Floats value) { return _mm256_movemask_ps(_mm256_cmp_ps(value, value, _CMP_UNORD_Q)) != 0; }
   static bool all_below(Floats a, Floats b, Floats c, Floats d, float limit) {

@@ -1,41 +1,22 @@
 // The loops of dynamic layers on zmm registers.
-#include <immintrin.h>
-
+#include "base/x86/zmm_floats.h"
 #include "dynamic/vector_loops.h"
 
 namespace oaq {
 namespace {
 
-struct Zmm {
-  using Floats = __m512;
+struct Zmm : ZmmFloats {
   using Integers = __m512i;
-  static constexpr int kWidth = 16;
+  using ZmmFloats::add, ZmmFloats::all, ZmmFloats::load, ZmmFloats::mul, ZmmFloats::sub;
 
-  static Floats all(float value) { return _mm512_set1_ps(value); }
   static Integers all(std::int32_t value) { return _mm512_set1_epi32(value); }
-  static Floats load(const float* from) { return _mm512_loadu_ps(from); }
   static Integers load(const std::int32_t* from) { return _mm512_loadu_si512(from); }
-  static __mmask16 first(std::int64_t count) {
-    return static_cast<__mmask16>(count < kWidth ? (1u << count) - 1 : 0xffffu);
-  }
-  static Floats load_some(const float* from, std::int64_t count) { return _mm512_maskz_loadu_ps(first(count), from); }
-  static void store(float* to, Floats value) { _mm512_storeu_ps(to, value); }
-  static void store_some(float* to, Floats value, std::int64_t count) {
-    _mm512_mask_storeu_ps(to, first(count), value);
-  }
-  static Floats min(Floats a, Floats b) { return _mm512_min_ps(a, b); }
-  static Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
-  static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
   static Floats div(Floats a, Floats b) { return _mm512_div_ps(a, b); }
-  static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
   static Integers add(Integers a, Integers b) { return _mm512_add_epi32(a, b); }
   static Integers sub(Integers a, Integers b) { return _mm512_sub_epi32(a, b); }
   static Integers mul(Integers a, Integers b) { return _mm512_mullo_epi32(a, b); }
   static Floats to_floats(Integers value) { return _mm512_cvtepi32_ps(value); }
   static Integers to_integers(Floats value) { return _mm512_cvtps_epi32(value); }
-  static Floats round(Floats value) {
-    return _mm512_roundscale_ps(value, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  }
   static Floats distance(Floats a, Floats b) { return _mm512_abs_ps(_mm512_sub_ps(a, b)); }
   static bool has_nan(Floats value) { return _mm512_cmp_ps_mask(value, value, _CMP_UNORD_Q) != 0; }
   static bool all_below(Floats a, Floats b, Floats c, Floats d, float limit) {
