@@ -20,26 +20,23 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from torch import nn
 
 import oaq
 from benchmarks.harness import Result, stamp
 from benchmarks.side_by_side import add_timing, timed, written
 from benchmarks.superres import Frame, frames
 from oaq import reference
-from oaq.data.batches import Batch
 from oaq.errors import Mismatch
 from oaq.program.frames import at_size
 from oaq.program.int_program import IntProgram
 from oaq.ptq import Daq
 from oaq.ptq.options import Options
-from oaq.ptq.quantize import quantize_with_report
 from oaq.report.comparison import Contender
 from oaq.report.latency import pinned, turn
 from oaq.terminal import say
 from recipes.daq.superres import BLOCKS, NETWORK, float_network, runs_of
 from recipes.exit_code import exit_code
-from recipes.integers import earlier_program, keep_program, weights_digest
+from recipes.integers import earlier_program, keep_program, quantize_by, weights_digest
 from recipes.superres.integers import calibration, task_of
 from recipes.superres.pictures import training_photos
 
@@ -69,17 +66,9 @@ def programs(folder: Path) -> Iterator[tuple[str, IntProgram]]:
         source = f"benchmarks.levels, weights {digest}, {daq or '8 bits'}, budget {budget}"
         program = earlier_program(path, source)
         if program is None:
-            program = _quantized(net, batches(), daq, budget, label)
+            program = quantize_by(Options(budget=budget, daq=daq), net, batches(), label, NETWORK)
             keep_program(program, task_of(SCALE, program.outputs[0]), path, source)
         yield label, program
-
-
-def _quantized(net: nn.Module, batches: list[Batch], daq: Daq | None, budget: float | None, label: str) -> IntProgram:
-    with say.stages(f"quantize {label}") as report:
-        options = Options(budget=budget, daq=daq)
-        return quantize_with_report(
-            net, batches, options, name=NETWORK, progress=lambda step: report(str(step), step.item, step.done)
-        )[0]
 
 
 def contender(label: str, program: IntProgram, x: Frame, isa: str, threads: int) -> Contender:

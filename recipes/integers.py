@@ -82,13 +82,19 @@ def earlier_program(path: Path, source: str) -> IntProgram | None:
 
 
 def quantize(model: nn.Module | str, batches: Sequence[Batch], choices: Choices) -> IntProgram:
-    """``oaq.quantize`` under a bar."""
+    """``oaq.quantize`` by ``choices`` under a bar."""
     options = Options(budget=choices.budget, rounding=choices.rounding, requantize=choices.requantize)
-    with say.stages("quantize") as report:
-        program, _ = quantize_with_report(
-            model, batches, options, progress=lambda step: report(str(step), step.item, step.done)
-        )
-    return program
+    return quantize_by(options, model, batches)
+
+
+def quantize_by(
+    options: Options, model: nn.Module | str, batches: Sequence[Batch], label: str = "", name: str | None = None
+) -> IntProgram:
+    """``oaq.quantize`` under a bar, which has a label; ``name`` is the program's."""
+    with say.stages(f"quantize {label}".strip()) as report:
+        return quantize_with_report(
+            model, batches, options, name=name, progress=lambda step: report(str(step), step.item, step.done)
+        )[0]
 
 
 def keep_program(program: IntProgram, task: Task, path: Path, source: str) -> IntProgram:

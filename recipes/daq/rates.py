@@ -61,7 +61,7 @@ def run_rates(ledger: Ledger, *, scale: int, bits: tuple[int, ...], training: Tr
         only: a part of the labels of the rows to run.
 
     Raises:
-        FetchError, FormatError, WeightsError: as ``recipes.daq.superres.run_superres``.
+        FetchError, FormatError, WeightsError: as ``recipes.daq.superres.trained``.
     """
     net, photos = float_network(scale, training.folder), held_photos()
     metric = upscale_metrics(border=scale)[0]
