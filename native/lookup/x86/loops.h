@@ -70,6 +70,13 @@ struct TileSums {
     each([&](auto n, auto v) __attribute__((always_inline)) { sums[n][v] = V::zero(); });
   }
 
+  [[gnu::always_inline]] void add(const LookupStretch& stretch, const LookupCall& call, std::int64_t executed) {
+    if (call.places)
+      call.stays_in_bytes ? add<true, true>(stretch, call, executed) : add<true, false>(stretch, call, executed);
+    else
+      call.stays_in_bytes ? add<false, true>(stretch, call, executed) : add<false, false>(stretch, call, executed);
+  }
+
   template <bool kPlaced, bool kSaturates>
   [[gnu::always_inline]] void add(const LookupStretch& stretch, const LookupCall& call, std::int64_t executed) {
     const std::uint8_t* index = call.index + stretch.at;
@@ -185,7 +192,7 @@ struct TileSums {
   }
 };
 
-template <typename V, int kVectors, bool kPlaced, bool kSaturates>
+template <typename V, int kVectors>
 void sum_tile(const LookupCall& call) {
   TileSums<V, kVectors> tile;
   tile.clear();
@@ -194,7 +201,7 @@ void sum_tile(const LookupCall& call) {
   bool more = false;  // in words, besides `kept` runs
   std::int64_t executed = 0, kept = 0;
   for (const LookupStretch* stretch = call.stretches;; ++stretch) {
-    tile.template add<kPlaced, kSaturates>(*stretch, call, executed);
+    tile.add(*stretch, call, executed);
     if (stretch == last) break;
     executed += stretch->steps;
     if (!stretch->ends_run || !spills) continue;
@@ -214,17 +221,9 @@ void sum_tile(const LookupCall& call) {
     call.results ? tile.store(call) : tile.spill(call, kept, more);
 }
 
-template <typename V, int kVectors>
-void sum_vectors(const LookupCall& call) {
-  if (call.places)
-    call.stays_in_bytes ? sum_tile<V, kVectors, true, true>(call) : sum_tile<V, kVectors, true, false>(call);
-  else
-    call.stays_in_bytes ? sum_tile<V, kVectors, false, true>(call) : sum_tile<V, kVectors, false, false>(call);
-}
-
 template <typename V, int... kVectors>
 void sum_any(const LookupCall& call, int vectors, std::integer_sequence<int, kVectors...>) {
-  static_cast<void>(((vectors == kVectors + 1 && (sum_vectors<V, kVectors + 1>(call), true)) || ...));
+  static_cast<void>(((vectors == kVectors + 1 && (sum_tile<V, kVectors + 1>(call), true)) || ...));
 }
 
 template <typename V>
