@@ -48,6 +48,12 @@ def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
     ]
 
 
+def pytest_runtest_setup() -> None:
+    """Every test draws the same numbers from torch wherever it runs: alone, after others, in any process."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fails a module that leaves the process another than it was: a later one would pass, or fail, by its order."""
