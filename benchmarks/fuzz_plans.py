@@ -43,7 +43,7 @@ from oaq.runtime import plan_bytes
 from oaq.terminal import say
 
 ROOT = Path(__file__).parents[1]
-BUILD = ROOT / "build" / "plans"
+BUILD = ROOT / "build" / "sanitized" / "build"
 SEED = 0
 PROGRAMS = 150
 LARGEST = 30_000
@@ -114,12 +114,12 @@ class Progress:
 
 
 def build() -> Path:
-    """Build liboaq.so and fuzz_plans for sanitizers, where anything changed; returns their folder.
+    """Build liboaq.so and fuzz_plans for sanitizers, where anything changed; returns their folder, `make sanitize`'s.
 
     Raises:
         RuntimeError: the build failed.
     """
-    settings = ("OAQ_PYTHON=OFF", "OAQ_C=ON", "OAQ_FUZZ=ON", "OAQ_SANITIZE=ON")
+    settings = ("OAQ_C=ON", "OAQ_FUZZ=ON", "OAQ_SANITIZE=ON")
     cmake_build(BUILD, settings, environment=outside())
     return BUILD
 

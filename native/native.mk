@@ -17,7 +17,7 @@ stub: $(VENV)/.dev native ## regenerate the types of the native module
 # The same tests on a module built for AddressSanitizer and UndefinedBehaviorSanitizer. Python itself is not built for
 # them, so their libraries come first by LD_PRELOAD, and what Python never frees is not reported.
 sanitize: $(VENV)/.dev ## tests of native code under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(STEP) "configure sanitized code" $(VENV)/bin/cmake -S . -B $(SANITIZED)/build -G Ninja -DOAQ_SANITIZE=ON -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
+	$(STEP) "configure sanitized code" $(VENV)/bin/cmake -S . -B $(SANITIZED)/build -G Ninja -DOAQ_SANITIZE=ON -DOAQ_C=ON -DOAQ_FUZZ=ON -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
 	$(STEP) "build sanitized code" $(VENV)/bin/cmake --build $(SANITIZED)/build
 	$(STEP) --last "tests, sanitized" env OAQ_NATIVE_MODULE=$(abspath $(SANITIZED)/build) OAQ_NATIVE_WANTED=address LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup tests/native
 
