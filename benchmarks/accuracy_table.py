@@ -1,4 +1,6 @@
-"""The tables of docs/accuracy.md, written from the result files: ``python -m benchmarks.accuracy_table``.
+"""The tables of docs/accuracy.md and docs/accuracy/, written from the result files.
+
+    python -m benchmarks.accuracy_table
 
 Nothing is typed by hand between the markers; a test compares. Cells that no file holds are "not run".
 """
@@ -14,6 +16,7 @@ from statistics import mean
 
 from benchmarks import (
     detector_table,
+    headline_table,
     levels_table,
     piecewise_table,
     pruning_table,
@@ -28,7 +31,8 @@ from benchmarks.accuracy_cells import ACCUMULATORS, METHODS, PRECISIONS
 from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from oaq.program.atomic import write_atomically
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "accuracy.md"
+DOCS = Path(__file__).parent.parent / "docs"
+DOCUMENTS = (DOCS / "accuracy.md", *sorted((DOCS / "accuracy").glob("*.md")))
 MARKED = re.compile(r"(<!-- (?P<data>[a-z0-9-]+): begin -->\n).*?(<!-- (?P=data): end -->)", re.DOTALL)
 HEAD = (
     "",
@@ -44,13 +48,16 @@ HEAD = (
     "ms",
 )
 NOT_RUN = "not run"
+MODULES = (
+    tasks_table, headline_table, superres_table, piecewise_table, pruning_table, restoration_table, levels_table,
+    detector_table,
+)  # fmt: skip
+"""What has one table of its own."""
 
 
 def block(name: str, folder: Path = RESULTS) -> str:
     """What belongs between the markers of a campaign, or of one of the tables that have a file of their own."""
-    for module in (
-        tasks_table, superres_table, piecewise_table, pruning_table, restoration_table, levels_table, detector_table,
-    ):  # fmt: skip
+    for module in MODULES:
         if name == module.NAME:
             return module.block(folder)
     if name in wrapnet_table.NAMES:
@@ -145,8 +152,9 @@ def replaced(text: str, folder: Path = RESULTS) -> str:
 
 
 def main() -> int:
-    """Rewrite docs/accuracy.md."""
-    write_atomically(DOCUMENT, [replaced(DOCUMENT.read_text(encoding="utf-8")).encode()])
+    """Rewrite docs/accuracy.md and the pages under docs/accuracy."""
+    for document in DOCUMENTS:
+        write_atomically(document, [replaced(document.read_text(encoding="utf-8")).encode()])
     return 0
 
 

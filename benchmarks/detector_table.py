@@ -1,4 +1,4 @@
-"""What detectors of integers alone score: tables of docs/accuracy.md, from the result files of two recipes.
+"""What detectors of integers alone score: tables of docs/accuracy/detector.md, from the result files of two recipes.
 
 ``python -m benchmarks.accuracy_table`` writes it; what no file holds is "not run".
 """

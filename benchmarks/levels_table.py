@@ -1,4 +1,4 @@
-"""What few levels a channel score, and how long a frame takes: tables of docs/accuracy.md, written from result files.
+"""What few levels a channel score, and how long a frame takes: tables of docs/accuracy/few-levels.md.
 
 ``python -m benchmarks.accuracy_table`` writes it; what no file holds is "not run".
 """

@@ -1,7 +1,7 @@
 """Tables of piecewise weights, from result files of ``recipes.piecewise``: ``python -m benchmarks.piecewise_table``.
 
-The whole ones stand in docs/how-to/piecewise-weights.md; docs/accuracy.md has what integers do end to end. Nothing is
-typed by hand between the markers; a test compares. Networks that no file holds are "not run".
+The whole ones stand in docs/how-to/piecewise-weights.md; docs/accuracy/piecewise.md has what integers do end to end.
+Nothing is typed by hand between the markers; a test compares. Networks that no file holds are "not run".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from oaq.program.atomic import write_atomically
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "how-to" / "piecewise-weights.md"
 NAME: Final = "piecewise"
-"""Name of the markers in docs/accuracy.md."""
+"""Name of the markers in docs/accuracy/piecewise.md."""
 MARKED: Final = re.compile(r"(<!-- (?P<data>piecewise-[a-z]+): begin -->\n).*?(<!-- (?P=data): end -->)", re.DOTALL)
 NETWORKS: Final = ("mobilenet-v2", "efficientnet-lite0")
 NOT_RUN: Final = "not run"
@@ -26,7 +26,7 @@ SHORT: Final = ("W8A8", "W6A8", "W5A8", "piecewise 4, no budget", "piecewise 4",
 
 
 def block(folder: Path = RESULTS) -> str:
-    """What belongs between the markers of docs/accuracy.md."""
+    """What belongs between the markers of docs/accuracy/piecewise.md."""
     lines = [
         (network, line["weights"], *_precision(line), line["predicted ms, AVX2"], _measured(folder, network, line))
         for network in NETWORKS
@@ -122,7 +122,7 @@ def replaced(text: str, folder: Path = RESULTS) -> str:
 
 
 def main() -> int:
-    """Rewrite docs/how-to/piecewise-weights.md; docs/accuracy.md is rewritten by ``benchmarks.accuracy_table``."""
+    """Rewrite docs/how-to/piecewise-weights.md; ``benchmarks.accuracy_table`` rewrites docs/accuracy/piecewise.md."""
     write_atomically(PAGE, [replaced(PAGE.read_text(encoding="utf-8")).encode()])
     return 0
 

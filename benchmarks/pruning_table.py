@@ -1,8 +1,8 @@
 """Tables of pruning, from result files of ``recipes.pruning`` and ``benchmarks.skipped``.
 
-``python -m benchmarks.pruning_table`` writes those of docs/how-to/prune.md; docs/accuracy.md has a short one, which
-``benchmarks.accuracy_table`` writes. Nothing is typed by hand between the markers; a test compares. What no file holds
-is "not run".
+``python -m benchmarks.pruning_table`` writes those of docs/how-to/prune.md; docs/accuracy/pruning.md has a short one,
+which ``benchmarks.accuracy_table`` writes. Nothing is typed by hand between the markers; a test compares. What no file
+holds is "not run".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from oaq.program.atomic import write_atomically
 
 PAGE: Final = Path(__file__).parent.parent / "docs" / "how-to" / "prune.md"
 NAME: Final = "pruning"
-"""Name of the markers in docs/accuracy.md."""
+"""Name of the markers in docs/accuracy/pruning.md."""
 MARKED: Final = re.compile(r"(<!-- (?P<data>pruning-[a-z0-9]+): begin -->\n).*?(<!-- (?P=data): end -->)", re.DOTALL)
 NOT_RUN: Final = "not run\n"
 ZEROS: Final = ("0 %", "50 %", "70 %", "80 %", "90 %", "control")
@@ -28,7 +28,7 @@ Line = Mapping[str, str]
 
 
 def block(folder: Path = RESULTS) -> str:
-    """What belongs between the markers of docs/accuracy.md: accuracy and bit operations of the first set."""
+    """What belongs between the markers of docs/accuracy/pruning.md: accuracy and bit operations of the first set."""
     return _curves(folder, ("penbased",))
 
 
@@ -118,7 +118,7 @@ def replaced(text: str, folder: Path = RESULTS) -> str:
 
 
 def main() -> int:
-    """Rewrite docs/how-to/prune.md; docs/accuracy.md is rewritten by ``benchmarks.accuracy_table``."""
+    """Rewrite docs/how-to/prune.md; docs/accuracy/pruning.md is rewritten by ``benchmarks.accuracy_table``."""
     write_atomically(PAGE, [replaced(PAGE.read_text(encoding="utf-8")).encode()])
     return 0
 

@@ -1,4 +1,4 @@
-"""What restored slices and blocks score: tables of docs/accuracy.md, from the result files of ``recipes.qpan``.
+"""What restored slices and blocks score: tables of docs/accuracy/restoration.md, from what ``recipes.qpan`` stored.
 
 ``python -m benchmarks.accuracy_table`` writes it; what no file holds is "not run".
 """

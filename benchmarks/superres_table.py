@@ -1,4 +1,4 @@
-"""What networks that enlarge score and how long they take: a table of docs/accuracy.md, written from the result files.
+"""What networks that enlarge score and how long they take: the table of docs/accuracy/super-resolution.md.
 
 ``python -m benchmarks.accuracy_table`` writes it; networks that no file holds are "not run".
 """

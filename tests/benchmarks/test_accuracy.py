@@ -13,13 +13,7 @@ from benchmarks import (
     accuracy,
     accuracy_cells,
     accuracy_table,
-    detector_table,
-    levels_table,
-    piecewise_table,
-    pruning_table,
-    restoration_table,
-    superres_table,
-    tasks_table,
+    headline_table,
     training_table,
     wrapnet_table,
 )
@@ -119,21 +113,28 @@ def test_the_table_says_mean_spread_and_what_was_not_run(tmp_path: Path) -> None
     assert accuracy_table.block("fashion-mnist", tmp_path) == "Not run.\n"
 
 
-def test_the_document_has_the_tables_of_the_files() -> None:
-    text = accuracy_table.DOCUMENT.read_text(encoding="utf-8")
-    assert {found["data"] for found in accuracy_table.MARKED.finditer(text)} == {
-        tasks_table.NAME,
-        superres_table.NAME,
-        piecewise_table.NAME,
-        pruning_table.NAME,
-        levels_table.NAME,
-        restoration_table.NAME,
-        detector_table.NAME,
+def test_the_documents_have_the_tables_of_the_files() -> None:
+    texts = {path.name: path.read_text(encoding="utf-8") for path in accuracy_table.DOCUMENTS}
+    found = [one["data"] for text in texts.values() for one in accuracy_table.MARKED.finditer(text)]
+    assert len(found) == len(set(found))
+    assert set(found) == {
+        *(module.NAME for module in accuracy_table.MODULES),
         *wrapnet_table.NAMES,
         *training_table.TABLES,
         *CAMPAIGNS,
     }
-    assert accuracy_table.replaced(text) == text, "run: python -m benchmarks.accuracy_table"
+    for name, text in texts.items():
+        assert accuracy_table.replaced(text) == text, f"{name}: run python -m benchmarks.accuracy_table"
+
+
+def test_every_page_has_a_headline_and_a_link_from_the_first_one(tmp_path: Path) -> None:
+    first, *pages = accuracy_table.DOCUMENTS
+    text = first.read_text(encoding="utf-8")
+    assert [page.stem for page in pages if f"](accuracy/{page.stem}.md)" not in text] == []
+    assert headline_table.NOT_RUN not in headline_table.block(accuracy_table.RESULTS), (
+        "a row or a column has another name"
+    )
+    assert "**not run**" in headline_table.block(tmp_path)
 
 
 @pytest.mark.parametrize("name", sorted(CAMPAIGNS))

@@ -2,7 +2,7 @@
 
 The gate asks of every layer how many of its sums leave their register before the activation is switched on: what it
 lets through loses little then and on unseen data, and the penalty that opens it does so by sparser weights. What each
-stage gives, and training without it, is in docs/accuracy.md.
+stage gives, and training without it, is in docs/accuracy/wrap.md.
 """
 
 from __future__ import annotations
