@@ -15,6 +15,7 @@ from tests.report import small
 ARGUMENTS = {
     "quantize": ["net.py:net", "--calibrate", "photos", "--out", "x.oaq"],
     "repair": ["net.onnx", "--out", "x.onnx"],
+    "balance": ["net.onnx", "--data", "x.npy", "--out", "x.onnx"],
     "run": ["net.oaq", "--input", "x.npy"],
     "export": ["net.oaq", "--out", "x.onnx"],
     "witness": ["net.oaq", "--at", "conv:0"],

@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "witness": ("--at", "stem:0"),
     "export": ("--out", "out.onnx"),
     "repair": ("--isa", "avx2-acc32", "--out", "out.onnx"),
+    "balance": ("--data", "x.npy", "--out", "out.onnx"),
     "quantize": ("--calibrate", "photos", "--out", "out.oaq"),
     "robust": ("--input", "x.npy", "--radius", "1"),
     "tune": ("--out", "out.oaq"),

@@ -65,6 +65,7 @@ def commands(path: Path, folder: Path) -> dict[str, list[object]]:
         "plan": ["plan", path, "--target", "neon", "--out", folder / "net.plan"],
         "bench": ["bench", path, "--rounds", "1", "--explain"],
         "repair": ["repair", path, "--out", folder / "fixed.onnx"],
+        "balance": ["balance", path, "--data", x, "--out", folder / "balanced.onnx"],
         "witness": ["witness", path, "--at", "nothing:0"],
         "doctor --html": ["doctor", path, "--html", folder / "d.html"],
     }
@@ -81,6 +82,7 @@ VERBS = (
     "plan",
     "bench",
     "repair",
+    "balance",
     "witness",
     "doctor --html",
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from oaq.errors import CalibrationError, FormatError
-from oaq.repair import balance
+from oaq.repair import balance, balance_with_report
 from oaq.repair.balance import Channels, balanced
 from tests import dynamic_files as files
 
@@ -113,3 +113,28 @@ def test_what_does_not_fit_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "damaged.onnx").write_bytes(b"no file")
     with pytest.raises(FormatError, match="cannot be read"):
         balance(tmp_path / "damaged.onnx", [])
+
+
+def test_a_gemm_and_a_constant_node_are_balanced_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    gain = np.ones(TERMS, np.float32)
+    gain[5] = 64.0
+    weight = rng.normal(size=(OUTPUTS, TERMS)).astype(np.float32)
+    nodes = [
+        node("Constant", [], ["w"], value=files.onnx.numpy_helper.from_array(weight)),
+        node("LayerNormalization", ["x", "gain", "bias"], ["n"], "n"),
+        node("Gemm", ["n", "w", "shift"], ["y"], "gemm", transB=1, alpha=0.5),
+    ]
+    constants = {"gain": gain, "bias": np.zeros(TERMS, np.float32), "shift": np.ones(OUTPUTS, np.float32)}
+    before = files.model(nodes, constants, ("rows", TERMS), ["y"])
+    made = balance_with_report(saved(tmp_path, before), samples(rng))
+    ((name, (divided, channels)),) = made.tensors.items()
+    assert (name, channels, made.samples, made.divided) == ("n", TERMS, 3, 1) and 0 < divided <= TERMS
+    x = rng.normal(size=(7, TERMS)).astype(np.float32)
+    assert np.array_equal(files.run(made.content, x)[0], files.run(before, x)[0])
+
+
+def test_a_file_without_products_by_constants_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path, files.model([node("Relu", ["x"], ["y"])], {}, ("rows", TERMS), ["y"]))
+    with pytest.raises(CalibrationError, match="nothing to balance"):
+        balance(path, samples(np.random.default_rng(0)))

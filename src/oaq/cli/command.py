@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from oaq.cli import (
+    balance,
     bench,
     calibrate,
     completion,
@@ -78,6 +79,7 @@ VERBS = (
     tune,
     doctor,
     repair,
+    balance,
     verify,
     run,
     bench,

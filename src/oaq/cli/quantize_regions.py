@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oaq.cli import images, models
-from oaq.cli.network import is_channels_last
-from oaq.data.arrays import read_named
-from oaq.data.batches import ARRAYS, files, read
-from oaq.data.preprocess import KEY, Preprocess
-from oaq.errors import CalibrationError, OaqError, UnsupportedOp
+from oaq.cli.samples import read_samples
+from oaq.data.batches import files
+from oaq.data.preprocess import KEY
+from oaq.errors import OaqError, UnsupportedOp
 from oaq.mixed.load import read_onnx
-from oaq.mixed.program import Port
 from oaq.regions.agreement import OutputAgreement, agreement
 from oaq.regions.quantize import QuantizedFile, complete_split, quantize_onnx
 from oaq.regions.source import FloatFile, open_float
@@ -38,7 +34,8 @@ def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[Quant
     model, paths, preprocessing = models.with_samples(arguments)
     start = time.perf_counter()
     ports = read_onnx(model).inputs if isinstance(model, Path) else ()
-    samples = list(say.track(_samples(model, ports, paths, preprocessing, arguments), "read", len(paths)))
+    axes = arguments.sample_axes or models.sample_axes(model)
+    samples = list(say.track(read_samples(paths, ports, preprocessing, axes), "read", len(paths)))
     with say.stages("quantize") as report:
         quantized = quantize_onnx(
             model,
@@ -58,47 +55,6 @@ def quantize_to_onnx(arguments: argparse.Namespace, options: Any) -> tuple[Quant
         codebooks=quantized.choices.codebooks,
     )
     return quantized, evidence
-
-
-def _samples(
-    model: Any,  # noqa: ANN401 (a path or a torch module)
-    ports: Sequence[Port],
-    paths: Sequence[Path],
-    preprocessing: Preprocess,
-    arguments: argparse.Namespace,
-) -> Iterator[Any]:
-    """Each file of --calibrate as arrays."""
-    axes = arguments.sample_axes or models.sample_axes(model)
-    for path in paths:
-        if path.suffix.lower() in ARRAYS:
-            arrays = read_named(path)
-            if len(arrays) == 1 and len(ports) < 2:
-                (array,) = arrays.values()
-                yield _batched(array, ports, axes)
-            else:
-                yield _by_name(arrays, ports, path)
-        elif len(ports) > 1:
-            names = [port.name for port in ports]
-            raise CalibrationError(f"{path}: the network takes {len(names)} inputs: give .npz files that hold {names}")
-        else:
-            last = bool(ports) and is_channels_last(ports[0])
-            yield read(path, preprocessing, channels_last=last)
-
-
-def _batched(array: np.ndarray, ports: Sequence[Port], axes: int | None) -> np.ndarray:
-    """With its batch; a network whose rank is not known gets what the file holds."""
-    rank = len(ports[0].shape) if ports and ports[0].shape is not None else None if axes is None else axes + 1
-    if not ports and array.dtype.kind == "f":
-        array = array.astype(np.float32, copy=False)
-    return array[None] if rank is not None and array.ndim == rank - 1 else array
-
-
-def _by_name(arrays: dict[str, np.ndarray], ports: Sequence[Port], path: Path) -> dict[str, np.ndarray]:
-    names = [port.name for port in ports]
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        raise CalibrationError(f"{path}: holds {', '.join(map(repr, arrays))}; the network takes {names}")
-    return {name: arrays[name] for name in names} if names else arrays
 
 
 def _classes(outputs: Sequence[OutputAgreement], samples: int) -> Agreement | None:
@@ -141,7 +97,8 @@ def refusal(model: Path, arguments: argparse.Namespace, error: UnsupportedOp) ->
 def _sizes(file: FloatFile, arguments: argparse.Namespace) -> dict[str, tuple[int, ...]]:
     paths = files(arguments.calibrate)[:1]
     preprocessing = images.preprocess(arguments, None, models.photo_size(Path(file.where)))
-    sample = next(_samples(Path(file.where), file.inputs, paths, preprocessing, arguments))
+    axes = arguments.sample_axes or models.sample_axes(Path(file.where))
+    sample = next(read_samples(paths, file.inputs, preprocessing, axes))
     if isinstance(sample, dict):
         return {name: (1, *array.shape[1:]) for name, array in sample.items()}
     return {file.inputs[0].name: (1, *sample.shape[1:])}

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from oaq.repair.balance import balance
+from oaq.repair.balance import Balanced, balance, balance_with_report
 from oaq.repair.repair import repair
 from oaq.repair.repaired import LayerRepair, Repaired
 
-__all__ = ["LayerRepair", "Repaired", "balance", "repair"]
+__all__ = ["Balanced", "LayerRepair", "Repaired", "balance", "balance_with_report", "repair"]

@@ -5,10 +5,11 @@ many times as wide as the rest, and take the steps that the others need. With a 
 
     x w = (x / s) (s w)
 
-is the same product. A Mul by 1 / s goes before each MatMul by constants where that makes the expected error of the sums
-less. log s is a mean of what channels and weights reach (as SmoothQuant has it), the weights of the mean being those of
-least expected error, rounded so that s is a power of two: then the float file computes the same bits as before. Where
-it would be below 1 it is 1: no range grows, whatever comes that samples did not show. What else reads x is left alone.
+is the same product. A Mul by 1 / s goes before each MatMul or Gemm by constants where that makes the expected error of
+the sums less. log s is a mean of what channels and weights reach (as SmoothQuant has it), the weights of the mean being
+those of least expected error, rounded so that s is a power of two: then the float file computes the same bits as
+before. Where it would be below 1 it is 1: no range grows, whatever comes that samples did not show. What else reads x
+is left alone.
 """
 
 from __future__ import annotations
@@ -64,17 +65,42 @@ class Channels:
         self.count += len(rows)
 
 
+@dataclass(frozen=True)
+class Balanced:
+    """A float file with balanced channels.
+
+    Attributes:
+        content: bytes of the ONNX file.
+        tensors: operands of products by constants, by name: the number of their channels that are divided, of all.
+        samples: looked at.
+    """
+
+    content: bytes
+    tensors: Mapping[str, tuple[int, int]]
+    samples: int
+
+    @property
+    def divided(self) -> int:
+        """Tensors of which any channel is divided."""
+        return sum(divided > 0 for divided, _ in self.tensors.values())
+
+
 def balance(path: str | Path, data: Iterable[Feed]) -> bytes:
     """The float ONNX file ``path`` with channels balanced, as bytes; products and their sums stay the same bits.
 
     Args:
-        path: of a file whose MatMul by constants will be quantized dynamically.
+        path: of a file whose MatMul and Gemm by constants will be quantized dynamically.
         data: samples: arrays by the names of the file's inputs.
 
     Raises:
         FormatError: the file cannot be read.
         CalibrationError: there are no samples, or ONNX Runtime cannot run the file on them.
     """
+    return balance_with_report(path, data).content
+
+
+def balance_with_report(path: str | Path, data: Iterable[Feed]) -> Balanced:
+    """As ``balance``, with what was done to each tensor."""
     import onnx
 
     try:
@@ -82,14 +108,17 @@ def balance(path: str | Path, data: Iterable[Feed]) -> bytes:
     except Exception as error:  # protobuf and onnx raise classes of their own
         raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
     products = _products(model)
-    seen = _observed(model, sorted(products), data)
+    if not products:
+        raise CalibrationError(f"{path}: has no MatMul or Gemm by constants, so there is nothing to balance")
+    seen, samples = _observed(model, sorted(products), data)
+    tensors = {}
     for source, nodes in products.items():
-        weights = [_constant(model, node.input[1]) for node in nodes]
-        factor = balanced(seen[source], np.concatenate(weights, axis=1))
+        factor = balanced(seen[source], np.concatenate([_matrix(model, node) for node in nodes], axis=1))
+        tensors[source] = (0 if factor is None else int((factor > 1.0).sum()), len(seen[source].least))
         if factor is not None:
             _insert(model, source, nodes, factor)
     _drop_unread(model)
-    return model.SerializeToString(deterministic=True)
+    return Balanced(model.SerializeToString(deterministic=True), tensors, samples)
 
 
 def balanced(seen: Channels, weight: NDArray[np.floating]) -> Reals | None:
@@ -125,24 +154,40 @@ def _floored(values: Reals) -> Reals:
 
 
 def _products(model: onnx.ModelProto) -> dict[str, list[Any]]:
-    """MatMul nodes by constant matrices, by what they read that is computed."""
-    constants = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    """MatMul and Gemm nodes by constant matrices, by what they read that is computed."""
+    constants = {name: tuple(tensor.dims) for name, tensor in _constants(model).items()}
     result: dict[str, list[Any]] = {}
     for node in model.graph.node:
-        is_product = node.op_type == "MatMul" and node.domain in ("", "ai.onnx") and node.input[0] not in constants
+        is_product = node.op_type in ("MatMul", "Gemm") and node.domain in ("", "ai.onnx")
+        is_product = is_product and node.input[0] not in constants and not _flag(node, "transA")
         if is_product and len(constants.get(node.input[1], ())) == 2:
             result.setdefault(node.input[0], []).append(node)
     return result
 
 
-def _constant(model: onnx.ModelProto, name: str) -> NDArray[np.floating]:
+def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Initializers, and tensors that Constant nodes give."""
+    result = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            result.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
+    return result
+
+
+def _flag(node: onnx.NodeProto, name: str) -> bool:
+    return any(attribute.name == name and attribute.i != 0 for attribute in node.attribute)
+
+
+def _matrix(model: onnx.ModelProto, node: onnx.NodeProto) -> NDArray[np.floating]:
+    """(K, N) of a product, as it multiplies."""
     from onnx import numpy_helper
 
-    return next(numpy_helper.to_array(tensor) for tensor in model.graph.initializer if tensor.name == name)
+    stored = numpy_helper.to_array(_constants(model)[node.input[1]])
+    return stored.T if _flag(node, "transB") else stored
 
 
-def _observed(model: onnx.ModelProto, names: list[str], data: Iterable[Feed]) -> dict[str, Channels]:
-    """What samples show of tensors inside the file."""
+def _observed(model: onnx.ModelProto, names: list[str], data: Iterable[Feed]) -> tuple[dict[str, Channels], int]:
+    """What samples show of tensors inside the file, and how many samples there were."""
     import onnx
 
     copy = onnx.ModelProto()
@@ -154,14 +199,15 @@ def _observed(model: onnx.ModelProto, names: list[str], data: Iterable[Feed]) ->
         onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in inside if name not in outputs
     )
     seen: dict[str, Channels] = {}
-    for arrays in _runs(copy.SerializeToString(), inside, data):
+    count = 0
+    for count, arrays in enumerate(_runs(copy.SerializeToString(), inside, data), 1):  # noqa: B007 (the last one counts)
         for name in names:
             x = arrays[name]
             none = np.zeros(x.shape[-1])
             seen.setdefault(name, Channels(none, none, none, 0)).take(x)
     if len(seen) < len(names):
         raise CalibrationError("balancing needs at least one sample: arrays by the names of the file's inputs")
-    return seen
+    return seen, count
 
 
 def _runs(content: bytes, names: list[str], data: Iterable[Feed]) -> Iterator[dict[str, NDArray[Any]]]:
@@ -193,9 +239,11 @@ def _insert(model: onnx.ModelProto, source: str, nodes: list[Any], factor: Reals
     result, constant = _fresh(f"{source}_balanced", taken), _fresh(f"{source}_balance", taken)
     model.graph.initializer.append(numpy_helper.from_array(np.float32(1) / shared, constant))
     for node in nodes:
-        weight = _constant(model, node.input[1])
+        weight = _matrix(model, node)
+        scaled = (weight * shared[:, None]).astype(weight.dtype)
         name = _fresh(f"{node.input[1]}_balanced", taken)
-        model.graph.initializer.append(numpy_helper.from_array((weight * shared[:, None]).astype(weight.dtype), name))
+        stored = np.ascontiguousarray(scaled.T if _flag(node, "transB") else scaled)
+        model.graph.initializer.append(numpy_helper.from_array(stored, name))
         node.input[0], node.input[1] = result, name
         taken.add(name)
     place = next(index for index, node in enumerate(model.graph.node) if any(node is member for member in nodes))
@@ -203,7 +251,7 @@ def _insert(model: onnx.ModelProto, source: str, nodes: list[Any], factor: Reals
 
 
 def _drop_unread(model: onnx.ModelProto) -> None:
-    """Take out constants that nothing reads any more."""
+    """Take out initializers that nothing reads any more; Constant nodes stay, and cost nothing."""
     read = _reads(model.graph) | {value.name for value in (*model.graph.output, *model.graph.input)}
     for tensor in [tensor for tensor in model.graph.initializer if tensor.name not in read]:
         model.graph.initializer.remove(tensor)
