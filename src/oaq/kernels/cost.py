@@ -125,13 +125,22 @@ class Predictor:
         """
         return self.sums(row, site, one_run(row, site, terms, skipped), one_by_one=one_by_one)
 
-    def skipped(self, row: KernelRow, weight: NDArray[np.signedinteger[Any]], groups: int) -> int:
-        """Steps of zeros in ``row``'s tiles of (N, K) int8 weights; 0 where the row executes every step."""
+    def skipped(
+        self,
+        row: KernelRow,
+        weight: NDArray[np.signedinteger[Any]],
+        groups: int,
+        held: NDArray[np.bool_] | None = None,
+    ) -> int:
+        """Steps of zeros in ``row``'s tiles of (N, K) int8 weights; 0 where the row executes every step.
+
+        ``held``: weights that do not count as zero, (N, K).
+        """
         if weight.dtype != np.int8 or row.accumulator is None or self.costs.least_gap(row) is None:
             return 0
         outputs, terms = weight.shape
         shape = TileShape(outputs, terms, row.accumulator.step, row.tile_n, groups)
-        return zero_steps(np.asarray(weight, np.int8), shape)
+        return zero_steps(np.asarray(weight, np.int8) if held is None else (weight != 0) | held, shape)
 
     def without_spills(self, family: str, site: Site, terms: int, *, one_by_one: bool = False) -> float:
         """Seconds of a layer on the target's measure (AVX2: 16-bit lanes), unspilled: its share of budget 1.0."""
@@ -248,7 +257,7 @@ def predict_layer_cost(
     site: Site,
     time: Predictor,
     *,
-    dense: bool = False,
+    held: bool | NDArray[np.bool_] = False,
 ) -> LayerCost:
     """The cheapest provable row for a layer, before its program exists.
 
@@ -258,7 +267,7 @@ def predict_layer_cost(
         rows: candidates of one family ("gemm" or "depthwise"), availability not asked.
         site: where the layer stands.
         time: predicts.
-        dense: count steps of zeros as if they were executed.
+        held: weights, (N, K), whose steps count as executed even where they are zero; True: all, False: none.
 
     Raises:
         NoKernel: no candidate, or none provable.
@@ -266,7 +275,8 @@ def predict_layer_cost(
     terms = weight.shape[1]
     best: LayerCost | None = None
     grouped = {row.name: 1 if row.family == "depthwise" else site.groups for row in rows}
-    skipped = {row.name: 0 if dense else time.skipped(row, weight, grouped[row.name]) for row in rows}
+    dense, named = held is True, held if isinstance(held, np.ndarray) else None
+    skipped = {row.name: 0 if dense else time.skipped(row, weight, grouped[row.name], named) for row in rows}
     least = {row.name: time.least(row, site, terms, skipped=skipped[row.name]) for row in rows}
     for row in sorted(rows, key=lambda candidate: least[candidate.name]):
         if best is not None and least[row.name] >= best.cost:
@@ -276,7 +286,7 @@ def predict_layer_cost(
             continue
         gap = None if dense else time.costs.least_gap(row)
         try:
-            runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=grouped[row.name], gap=gap)
+            runs = count_runs(weight, *ends, row.accumulator, row.tile_n, groups=grouped[row.name], gap=gap, held=named)
         except AccumulatorOverflow:
             continue
         cost = time.sums(row, site, runs)

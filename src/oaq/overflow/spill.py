@@ -188,11 +188,13 @@ def cut(
     *,
     groups: int = 1,
     gap: int | None = None,
+    held: NDArray[np.bool_] | None = None,
     where: str = "layer",
 ) -> Cut:
     """As much of ``schedule`` as says how long it is; same arguments, same errors.
 
-    For a planner that asks several registers before it takes one.
+    For a planner that asks several registers before it takes one. ``held``, (N, K), names weights whose steps are
+    executed even where they are zero, of weights that fit int8.
     """
     low, high = np.atleast_2d(np.asarray(x_lo)), np.atleast_2d(np.asarray(x_hi))
     parts = byte_parts(np.asarray(weight))
@@ -205,7 +207,8 @@ def cut(
         count = RunCount(shape.tiles, shape.steps, shape.tiles, shape.tiles * shape.steps)
         return Cut(count, partial(_one_run_per_tile, parts[0], low, high, accumulator, shape))
     tiled = tile(parts[0], low, high, shape)
-    layout = _laid_out(tiled, accumulator, where, gap)
+    kept = None if held is None else np.asarray(shape.lay(held), np.bool_)
+    layout = _laid_out(tiled, accumulator, where, gap, kept)
     issues, executed = int(layout.issues.sum()), int(np.count_nonzero(layout.issues))
     segments = int(layout.starts.sum()) + issues - executed
     skipped = layout.issues.size - executed
@@ -213,9 +216,11 @@ def cut(
     return Cut(count, partial(_pack, tiled, layout, accumulator))
 
 
-def _laid_out(tiled: Tiled, accumulator: Accumulator, where: str, gap: int | None) -> RunLayout:
-    """Where runs start, and which steps are executed."""
-    occupied = None if gap is None else holds(tiled.weight)
+def _laid_out(
+    tiled: Tiled, accumulator: Accumulator, where: str, gap: int | None, held: NDArray[np.bool_] | None
+) -> RunLayout:
+    """Where runs start, and which steps are executed; ``held`` is tiled as the weights are."""
+    occupied = None if gap is None else holds(tiled.weight if held is None else (tiled.weight != 0) | held)
     if gap is None or occupied is None or occupied.all():
         return lay_out(tiled, accumulator, where)
     return without_zeros(lay_out(tiled, accumulator, where, restart=begins_after_gap(occupied, gap)), occupied)
@@ -243,9 +248,13 @@ def count_runs(
     *,
     groups: int = 1,
     gap: int | None = None,
+    held: NDArray[np.bool_] | None = None,
 ) -> RunCount:
-    """How many segments and steps ``schedule`` would need; same arguments, same errors, no packing."""
-    return cut(weight, x_lo, x_hi, accumulator, tile_n, groups=groups, gap=gap).count
+    """How many segments and steps ``schedule`` would need; same arguments, same errors, no packing.
+
+    ``held``: see ``cut``.
+    """
+    return cut(weight, x_lo, x_hi, accumulator, tile_n, groups=groups, gap=gap, held=held).count
 
 
 def _passes(

@@ -134,7 +134,7 @@ class Layer:
         steps = self.most_steps
         weight, _ = self.integers(fill, steps)
         ends = np.zeros(weight.shape[1], np.int64), np.full(weight.shape[1], steps, np.int64)
-        return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time, dense=True).cost
+        return predict_layer_cost(weight, ends, self.rows_to_take, self.site, self.time, held=True).cost
 
 
 def make_layer(

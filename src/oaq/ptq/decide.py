@@ -389,5 +389,5 @@ def _cost(layer: Layer, weight: np.ndarray, params: LayerParams, ends: Ends, fil
     x = ends.x.range
     ends_of_x = np.full(weight.shape[1], x.lo, np.int64), np.full(weight.shape[1], x.hi, np.int64)
     site = replace(layer.site, words=share(weight, params, ends))
-    predicted = predict_layer_cost(weight, ends_of_x, layer.rows_to_take, site, layer.time, dense=True)
+    predicted = predict_layer_cost(weight, ends_of_x, layer.rows_to_take, site, layer.time, held=True)
     return LayerChoice(layer.node.name, x.hi, fill, predicted)
