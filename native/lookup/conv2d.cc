@@ -18,7 +18,8 @@ namespace oaq {
 namespace {
 
 constexpr std::int64_t kBandBytes = 320 * 1024;  // of sheets and streams
-constexpr std::int64_t kMadeGroups = 4;          // of positions that tables are made for
+constexpr std::int64_t kMadeGroups = 4;          // of positions that tables are made for, at least
+constexpr std::int64_t kNearBytes = 32 * 1024;   // of indices that every tile of a block finds in the first cache
 constexpr std::int64_t kStored = 64;             // outputs whose results leave together
 constexpr std::size_t kWidest = 64;              // vector
 constexpr double kProducts = 500;                // a nanosecond, about
@@ -33,7 +34,7 @@ class LookupConv : public Step {
   const std::uint8_t* weights() const override { return tables_.begin(); }
   void move_weights(std::uint8_t* to) override { tables_.move(to); }
   std::size_t scratch_bytes() const override { return scratch_.all; }
-  Choices choices() const override { return {tables_.are_kept() ? "kept tables" : "made tables", {}}; }
+  Choices choices() const override { return {tables_.name(), {}}; }
   Isas isas() const override { return included_in(row_.isa); }
   int chunks(int threads) const override;
   void run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chunks) const override;
@@ -75,6 +76,7 @@ class LookupConv : public Step {
   std::vector<LookupStretch> stretches_;
   std::vector<std::size_t> first_stretch_;  // of each tile; at last, how many there are
   std::vector<LookupShare> shares_;
+  std::vector<bool> is_plain_;                    // of each group of columns: GatherCall::are_plain
   std::array<std::int64_t, kWidest> in_order_{};  // bytes from a pixel to those that follow it
   // Of a band of all positions, if there is one: its pixels, and the pieces of each group of columns.
   Span whole_pixels_{};
@@ -128,7 +130,9 @@ void LookupConv::place_scratch() {
   };
   while (band_units_ < units() && band_bytes(2 * band_units_) <= kBandBytes) band_units_ *= 2;
   band_units_ = std::min(band_units_, units());
-  block_ = std::min(tables_.are_kept() ? 1 : kMadeGroups, divided_up(band_units_ * unit_, group)) * group;
+  const std::int64_t fitting = kNearBytes / (sheets_.streams * group);
+  block_ =
+      std::min(std::max(tables_.are_kept() ? 1 : kMadeGroups, fitting), divided_up(band_units_ * unit_, group)) * group;
   pitch_ = divided_up(grid_.most_pixels(lines_of(band_units_)), width) * width;
   constexpr auto kLines = static_cast<std::int64_t>(kLine);
   stream_pitch_ = (divided_up(stream_bytes(band_units_) + kLines, kLines) | 1) * kLines;  // odd: in all sets of a cache
@@ -159,6 +163,10 @@ void LookupConv::add_shares(int zero_point) {
     shares_.push_back(
         {share.stream * stream_pitch_, share.sheet * pitch_, static_cast<std::uint8_t>(pad), share.is_first});
   }
+  for (std::size_t group = 0; group < sheets_.columns.size(); ++group)
+    is_plain_.push_back(std::all_of(shares_.begin() + static_cast<std::ptrdiff_t>(sheets_.first[group]),
+                                    shares_.begin() + static_cast<std::ptrdiff_t>(sheets_.first[group + 1]),
+                                    [](const LookupShare& share) { return share.is_first && share.pad == 0; }));
 }
 
 void LookupConv::gather_whole() {
@@ -237,6 +245,7 @@ void LookupConv::pack(const std::uint8_t* x, const Band& band, std::int64_t grou
   std::array<std::int64_t, kWidest> at;
   const PackCall call{x + group * channels_,
                       at.data(),
+                      sheets_.are_pairs(channels_),
                       false,
                       channels_,
                       sheets_.digits.data(),
@@ -274,6 +283,7 @@ void LookupConv::gather(const Band& band, std::uint8_t* scratch) const {
   for (std::size_t group = 0; group < sheets_.columns.size(); ++group) {
     call.shares = shares_.data() + sheets_.first[group];
     call.share_count = static_cast<std::int64_t>(sheets_.first[group + 1] - sheets_.first[group]);
+    call.are_plain = is_plain_[group];
     if (is_whole(band)) {
       call.pieces = whole_pieces_[group].data();
       call.piece_count = static_cast<std::int64_t>(whole_pieces_[group].size());
@@ -312,11 +322,7 @@ void LookupConv::run_tile(std::int64_t tile, const Band& band, Span block, std::
                                  tables_.at(at, scratch + scratch_.tables),
                                  std::span(stretches_).subspan(begin, end - begin)};
   const std::uint8_t* index = scratch + scratch_.index + (block.begin - band.positions.begin);
-  for (std::int64_t position = 0; position < block.size(); position += loops_.positions()) {
-    const std::int64_t count = std::min(loops_.positions(), block.size() - position);
-    const auto vectors = static_cast<int>(divided_up(count, loops_.width));
-    results_.leave(sums, index + position, vectors, results + position, block_, scratch + scratch_.sums);
-  }
+  results_.leave(sums, index, block.size(), results, block_, scratch + scratch_.sums);
 }
 
 }  // namespace

@@ -101,6 +101,12 @@ struct Sheets {
 
   std::int64_t count() const { return static_cast<std::int64_t>(digits.size()) / operands; }
 
+  // Whether they are of two neighbours each, of all so many channels, and those are a multiple of sixteen.
+  bool are_pairs(std::int64_t channels) const {
+    return operands == 2 && channels % 16 == 0 && rows.size() == 1 && rows[0].first == 1 &&
+           rows[0].count * 2 == channels;
+  }
+
   struct Share {
     std::int32_t stream, sheet;
     bool is_first;

@@ -33,6 +33,7 @@ struct SheetRow {
 struct PackCall {
   const std::uint8_t* x;
   const std::int64_t* at;      // (width) bytes from x to the first channel of each pixel
+  bool are_pairs;              // sheets are of two neighbours each, of all channels, which are a multiple of sixteen
   bool are_sixteens;           // pixels of sixteen bytes that follow one another
   std::int64_t channels;       // up to 15 more, behind them, are read
   const std::int32_t* digits;  // (sheets, operands): 1 + channel, 0 for none
@@ -64,6 +65,7 @@ struct GatherCall {
   const std::uint8_t* sheets;
   const LookupShare* shares;
   std::int64_t share_count;
+  bool are_plain;  // each share is the first of its stream, and its index of the zero point is 0
   const LookupPiece* pieces;
   std::int64_t piece_count;  // in the order of `to`
   int widest;                // piece

@@ -113,9 +113,15 @@ bool LookupResults::add_levels() {
   return true;
 }
 
-void LookupResults::leave(const Tile& tile, const std::uint8_t* index, int vectors, std::uint8_t* results,
+void LookupResults::leave(const Tile& tile, const std::uint8_t* index, std::int64_t positions, std::uint8_t* results,
                           std::int64_t pitch, std::uint8_t* scratch) const {
-  if (way_ == Way::kWide) return leave_wide(tile, index, vectors, results, pitch, scratch);
+  const auto each_group = [&](auto body) {
+    for (std::int64_t at = 0; at < positions; at += loops_.positions())
+      body(at, static_cast<int>(divided_up(std::min(loops_.positions(), positions - at), loops_.width)));
+  };
+  if (way_ == Way::kWide)
+    return each_group(
+        [&](std::int64_t at, int vectors) { leave_wide(tile, index + at, vectors, results + at, pitch, scratch); });
   LookupCall call = call_of(tile, index, scratch);
   LookupLevels levels;
   LookupScales scales;
@@ -129,9 +135,14 @@ void LookupResults::leave(const Tile& tile, const std::uint8_t* index, int vecto
     scales = {scale_.data() + tile.channel, add.data(), requant_.numbers(tile.channel)};
     call.scales = &scales;
   }
-  if (way_ != Way::kThresholds && way_ != Way::kWords) call.results = results, call.pitch = pitch;
-  loops_.sum(call, vectors);
-  if (way_ != Way::kLevels && way_ != Way::kScales) leave_each(tile, call, vectors, results, pitch);
+  const bool leaves_words = way_ == Way::kThresholds || way_ == Way::kWords;
+  const bool leaves_results = way_ == Way::kLevels || way_ == Way::kScales;
+  each_group([&](std::int64_t at, int vectors) {
+    call.index = index + at;
+    if (!leaves_words) call.results = results + at, call.pitch = pitch;
+    loops_.sum(call, vectors);
+    if (!leaves_results) leave_each(tile, call, vectors, results + at, pitch);
+  });
 }
 
 // What an output's words are added to.

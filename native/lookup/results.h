@@ -36,9 +36,9 @@ class LookupResults {
     std::span<const LookupStretch> stretches;
   };
 
-  // Sums a tile at so many vectors of positions; the bytes of its outputs are `pitch` apart.
-  void leave(const Tile& tile, const std::uint8_t* index, int vectors, std::uint8_t* results, std::int64_t pitch,
-             std::uint8_t* scratch) const;
+  // Sums a tile at so many positions, and up to a vector behind them; the bytes of its outputs are `pitch` apart.
+  void leave(const Tile& tile, const std::uint8_t* index, std::int64_t positions, std::uint8_t* results,
+             std::int64_t pitch, std::uint8_t* scratch) const;
 
  private:
   enum class Way { kResidues, kLevels, kThresholds, kScales, kWords, kWide };

@@ -13,6 +13,8 @@ namespace oaq {
 namespace {
 
 constexpr std::size_t kMostTables = 512 * 1024;  // bytes that are kept
+constexpr std::size_t kMostLaid = 400 * 1024;    // bytes that are kept in the order of execution, of tables that
+constexpr int kLaidEntries = 16;                 // are as short: those of a step's outputs are one cache line
 static_assert(kMostTables / kPlaceUnit <= std::size_t{std::numeric_limits<std::uint16_t>::max()} + 1);
 
 }  // namespace
@@ -36,7 +38,10 @@ LookupTables::LookupTables(const ConvSpec& spec, const LookupLoops& loops, const
   for (std::size_t tile = 0; tile + 1 < first_.size(); ++tile)
     most_steps_ = std::max(most_steps_, first_[tile + 1] - first_[tile]);
   find_wrapping(spec, schedule);
-  is_kept_ = find_choices(spec);
+  are_laid_ = loops.entries <= kLaidEntries &&
+              bytes_of({static_cast<std::int64_t>(first_.back()), kLookupOutputs, loops.entries}) <= kMostLaid;
+  is_kept_ = are_laid_ || find_choices(spec);
+  if (are_laid_) lay(spec);
   if (is_kept_)
     AlignedVector<std::uint8_t>().swap(multiples_);
   else
@@ -69,6 +74,14 @@ void LookupTables::hold(const void* values, std::size_t bytes) {
   const std::size_t at = held_.size();
   held_.resize(at + (bytes + kLine - 1) / kLine * kLine, 0);
   std::memcpy(held_.data() + at, values, bytes);
+}
+
+// Makes the table of every step of every output, in the order of execution.
+void LookupTables::lay(const ConvSpec& spec) {
+  AlignedVector<std::uint8_t> tables(first_.back() * static_cast<std::size_t>(kLookupOutputs * loops_.entries));
+  loops_.build({multiples_.data(), spec.packed.data(), static_cast<std::int64_t>(first_.back()), operands_, weights_,
+                tables.data()});
+  hold(tables.data(), tables.size());
 }
 
 // Makes a table of every choice of weights; false if they are too many.
@@ -109,6 +122,8 @@ std::size_t LookupTables::scratch_bytes() const {
 
 LookupTables::Tile LookupTables::at(std::size_t tile, std::uint8_t* scratch) const {
   const auto outputs = static_cast<std::size_t>(kLookupOutputs), operands = static_cast<std::size_t>(operands_);
+  if (are_laid_)
+    return {begin_ + first_[tile] * outputs * static_cast<std::size_t>(loops_.entries), nullptr, stays_in_bytes_[tile]};
   if (is_kept_) {
     const auto* places = reinterpret_cast<const std::uint16_t*>(begin_ + places_at_);
     return {begin_, places + first_[tile] * outputs, stays_in_bytes_[tile]};

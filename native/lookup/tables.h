@@ -19,6 +19,7 @@ class LookupTables {
   LookupTables(const ConvSpec& spec, const LookupLoops& loops, const Schedule& schedule);
 
   bool are_kept() const { return is_kept_; }
+  const char* name() const { return are_laid_ ? "laid tables" : is_kept_ ? "kept tables" : "made tables"; }
 
   // What a session keeps, and moves once.
   std::size_t bytes() const { return bytes_; }
@@ -36,6 +37,7 @@ class LookupTables {
   Tile at(std::size_t tile, std::uint8_t* scratch) const;
 
  private:
+  void lay(const ConvSpec& spec);
   bool find_choices(const ConvSpec& spec);
   void find_wrapping(const ConvSpec& spec, const Schedule& schedule);
   void hold(const void* values, std::size_t bytes);
@@ -43,7 +45,7 @@ class LookupTables {
   const LookupLoops& loops_;
   int operands_;
   Range weights_;
-  bool is_kept_;
+  bool is_kept_, are_laid_;
   std::vector<std::size_t> first_;         // executed step of each tile; at last, how many there are
   AlignedVector<std::uint8_t> multiples_;  // where tables are not kept
   std::vector<bool> stays_in_bytes_;       // of each tile

@@ -177,6 +177,48 @@ def test_tables_that_no_cache_holds_are_made_for_a_tile_at_a_time(row: str) -> N
     assert Session(plan(few, rows=[row])).choices()[0].operands == "kept tables"
 
 
+@pytest.mark.parametrize("row", [name for name in LOOKUPS if ROWS[name].isa == "avx2"])
+@pytest.mark.parametrize(("outputs", "name"), [(16, "laid tables"), (204, "kept tables")])
+def test_short_tables_lie_in_the_order_of_execution_while_they_are_few(row: str, outputs: int, name: str) -> None:
+    """Tables of 16 bytes: those of 256 steps and more of 51 tiles are more than 400 KiB."""
+    channels = 128 * ROWS[row].accumulator.step if ROWS[row].accumulator else 0
+    program = layer(ROWS[row], outputs, channels, kind="small", size=(2, 21), kernel=(1, 2), padding=(0, 0, 0, 1))
+    for threads in (1, 3):
+        check(program, operands(program, "hi"), row, threads)
+        check(program, operands(program), row, threads)
+    assert Session(plan(program, rows=[row])).choices()[0].operands == name
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize("zero_point", [0, 1])
+@pytest.mark.parametrize(("channels", "groups"), [(16, 1), (32, 1), (48, 1), (64, 2), (40, 1)])
+def test_operands_of_two_are_joined_in_sixteens_of_channels(
+    row: str, zero_point: int, channels: int, groups: int
+) -> None:
+    """The edges of an image are zero points: index 0, which gathering leaves out, or another."""
+    for size in ((5, 32), (9, 11), (1, 3)):
+        program = layer(
+            ROWS[row],
+            5 if groups == 1 else 2 * groups,
+            channels // groups,
+            kind="small",
+            size=size,
+            kernel=(3, 3),
+            padding=(1, 1, 1, 1),
+            zero_point=zero_point,
+            groups=groups,
+        )
+        check(program, operands(program), row)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_blocks_of_many_groups_of_positions_end_where_the_image_does(row: str) -> None:
+    for outputs, size in ((4, (37, 41)), (70, (3, 201))):
+        program = layer(ROWS[row], outputs, 3, kind="small", size=size, kernel=(3, 3), padding=(1, 1, 1, 1))
+        for threads in (1, 2):
+            check(program, operands(program), row, threads)
+
+
 @pytest.mark.parametrize("row", LOOKUPS)
 def test_windows_of_every_shape(row: str) -> None:
     rng = np.random.default_rng(11)

@@ -42,8 +42,24 @@ void join_planes(const PackCall& call) {
   }
 }
 
+// Indices of two neighbours each: they are joined before they are transposed, half as many bytes.
+template <typename V>
+void pack_pairs(const PackCall& call) {
+  const typename V::Integers places = V::all16(static_cast<std::int16_t>(1 << (8 + call.bits) | 1));
+  std::uint8_t* to = call.to;
+  for (std::int64_t channel = 0; channel < call.channels; channel += kSquare) {
+    typename V::Integers tile[kSquare / 2];
+    for (std::int64_t i = 0; i < kSquare / 2; ++i)
+      tile[i] = V::joined_pairs(V::load_parts(call.x + channel, call.at + 2 * i),
+                                V::load_parts(call.x + channel, call.at + 2 * i + 1), places);
+    transpose<V, kSquare / 2>(tile);
+    for (std::int64_t i = 0; i < kSquare / 2; ++i, to += call.pitch) V::store(to, tile[i]);
+  }
+}
+
 template <typename V>
 void pack_pixels(const PackCall& call) {
+  if (call.are_pairs) return pack_pairs<V>(call);
   constexpr std::int64_t kWidth = V::kBytes;
   V::store(call.planes, V::zero());
   for (std::int64_t channel = 0; channel < call.channels; channel += kSquare) {
@@ -74,6 +90,11 @@ void gather_pieces(const GatherCall& call) {
     const typename B::Part part(piece.inside, piece.count);
     const std::uint8_t* from = call.sheets + piece.from;
     std::uint8_t* to = call.to + piece.to;
+    if (call.are_plain) {
+      for (const LookupShare* share = call.shares; share < call.shares + call.share_count; ++share)
+        B::store(to + share->to, part.or_zero(from + share->from));
+      continue;
+    }
     for (std::int64_t i = 0; i < call.share_count; ++i) {
       const LookupShare& share = call.shares[i];
       std::uint8_t* at = to + share.to;

@@ -28,6 +28,7 @@ struct Bytes32 {
       const __m256i pads = _mm256_and_si256(Ymm::all8(pad), counted);
       return is_none ? pads : _mm256_blendv_epi8(pads, load(from), inside);
     }
+    __m256i or_zero(const std::uint8_t* from) const { return _mm256_and_si256(load(from), inside); }
   };
 };
 
@@ -50,6 +51,10 @@ struct Avx2 : Ymm {
     return shuffle8(_mm256_permute4x64_epi64(value, 0xd8), repeat16(kTurns));
   }
   static Integers load_rows(const std::uint8_t* from, std::int64_t apart) { return load_sixteens(from, apart); }
+  // Of bytes in pairs, the first and so many times the second, in a byte.
+  static Integers joined_pairs(Integers a, Integers b, Integers times) {
+    return _mm256_packus_epi16(_mm256_maddubs_epi16(a, times), _mm256_maddubs_epi16(b, times));
+  }
   static Integers left16(Integers value, __m128i bits) { return _mm256_sll_epi16(value, bits); }
   static Integers add8(Integers a, Integers b) { return _mm256_add_epi8(a, b); }
   static Integers upper_bytes(Integers words) { return _mm256_srli_epi16(words, 8); }

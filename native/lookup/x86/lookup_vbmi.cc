@@ -16,10 +16,11 @@ struct Bytes64 {
     Part(std::uint64_t bits, int count) : inside(static_cast<__mmask64>(bits)), counted(first(count)) {}
     static __mmask64 first(int lanes) { return lanes > 63 ? ~__mmask64{0} : (__mmask64{1} << lanes) - 1; }
     __m512i of(const std::uint8_t* from, std::uint8_t pad) const {
-      if (pad == 0) return _mm512_maskz_loadu_epi8(inside, from);
+      if (pad == 0) return or_zero(from);
       const __m512i pads = _mm512_maskz_set1_epi8(counted, static_cast<char>(pad));
       return _mm512_mask_loadu_epi8(pads, inside, from);
     }
+    __m512i or_zero(const std::uint8_t* from) const { return _mm512_maskz_loadu_epi8(inside, from); }
   };
 };
 
@@ -32,10 +33,11 @@ struct Bytes32 {
     Part(std::uint64_t bits, int count) : inside(static_cast<__mmask32>(bits)), counted(first(count)) {}
     static __mmask32 first(int lanes) { return static_cast<__mmask32>((1ull << lanes) - 1); }
     __m256i of(const std::uint8_t* from, std::uint8_t pad) const {
-      if (pad == 0) return _mm256_maskz_loadu_epi8(inside, from);
+      if (pad == 0) return or_zero(from);
       const __m256i pads = _mm256_maskz_set1_epi8(counted, static_cast<char>(pad));
       return _mm256_mask_loadu_epi8(pads, inside, from);
     }
+    __m256i or_zero(const std::uint8_t* from) const { return _mm256_maskz_loadu_epi8(inside, from); }
   };
 };
 
@@ -48,10 +50,11 @@ struct Bytes16 {
     Part(std::uint64_t bits, int count) : inside(static_cast<__mmask16>(bits)), counted(first(count)) {}
     static __mmask16 first(int lanes) { return static_cast<__mmask16>((1u << lanes) - 1); }
     __m128i of(const std::uint8_t* from, std::uint8_t pad) const {
-      if (pad == 0) return _mm_maskz_loadu_epi8(inside, from);
+      if (pad == 0) return or_zero(from);
       const __m128i pads = _mm_maskz_set1_epi8(counted, static_cast<char>(pad));
       return _mm_mask_loadu_epi8(pads, inside, from);
     }
+    __m128i or_zero(const std::uint8_t* from) const { return _mm_maskz_loadu_epi8(inside, from); }
   };
 };
 
@@ -89,6 +92,10 @@ struct Vbmi : Zmm {
   }
   static Integers dealt(Integers value) { return _mm512_permutexvar_epi8(load(kDeal.dealt), value); }
   static Integers collected(Integers value) { return _mm512_permutexvar_epi8(load(kDeal.collected), value); }
+  // Of bytes in pairs, the first and so many times the second, in a byte.
+  static Integers joined_pairs(Integers a, Integers b, Integers times) {
+    return _mm512_packus_epi16(_mm512_maddubs_epi16(a, times), _mm512_maddubs_epi16(b, times));
+  }
   static Integers left16(Integers value, __m128i bits) { return _mm512_sll_epi16(value, bits); }
   static Integers add8(Integers a, Integers b) { return _mm512_add_epi8(a, b); }
   static Integers upper_bytes(Integers words) { return _mm512_srli_epi16(words, 8); }
