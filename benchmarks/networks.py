@@ -2,6 +2,7 @@ r"""Whole networks: oaq on every instruction set beside ONNX Runtime and OpenVIN
 
     python -m benchmarks.networks                     EfficientNet-Lite0, MobileNetV2, ResNet-18 (random weights)
     python -m benchmarks.networks mobilenet-v2 --threads 1
+    python -m benchmarks.networks mobilenet-v2 --size 640 --limit 8
     python -m benchmarks.networks net.py:make --calibrate photos/ --size 224 --resize 256
 
 Peers get the same float network as ONNX and, for int8, ONNX Runtime's static QDQ quantization (U8S8, a scale per
@@ -18,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,9 +32,11 @@ from benchmarks.busy import Disturbance
 from benchmarks.child import held_to
 from benchmarks.harness import Result, add_record, stamp
 from benchmarks.process_peer import HELD, ProcessPeer, child_contender
+from benchmarks.session import peak
 from benchmarks.side_by_side import timed, written
 from oaq.cli import images, models
 from oaq.data.batches import Batches, files
+from oaq.data.preprocess import Preprocess
 from oaq.errors import FormatError
 from oaq.kernels.plan import Plan, plan
 from oaq.kernels.table import cpu_isas
@@ -118,7 +121,7 @@ def prepare(flags: argparse.Namespace, model: str) -> Subject:
     """Load, quantize, plan."""
     network = NETWORKS.get(model)
     if network is not None:
-        net, preprocessing, paths = network.load(), network.preprocess, calibration(flags.limit)
+        net, preprocessing, paths = network.load(), of_size(network.preprocess, flags), calibration(flags.limit)
     elif flags.calibrate is not None:
         net, preprocessing = models.load(model), images.preprocess(flags, None, (224, 224))
         if isinstance(net, Path):
@@ -131,6 +134,8 @@ def prepare(flags: argparse.Namespace, model: str) -> Subject:
     batches = list(Batches(paths, preprocessing, 8))
     budget = {} if flags.budget is ... else {"budget": flags.budget}
     name = model if network is not None else model.rpartition(":")[2]
+    if network is not None and preprocessing.size != network.preprocess.size:
+        name += f"-{preprocessing.size[0]}"
     folder = flags.keep / f"{name}-{digest(flags)}" if flags.keep is not None else None
     file = folder / "ours.oaq" if folder is not None else None
     if file is not None and file.exists():
@@ -144,6 +149,15 @@ def prepare(flags: argparse.Namespace, model: str) -> Subject:
     plans |= {name: plan(program, "avx2", rows) for name, rows in WIDE.items() if "avx2" in cpu_isas()}
     trained = network is None or network.trained
     return Subject(name, net, plans, np.concatenate(batches)[: flags.batch], batches, folder, trained)
+
+
+def of_size(own: Preprocess, flags: argparse.Namespace) -> Preprocess:
+    """How a network of the recipes takes its photos; if another size is asked for, by the same part of a photo."""
+    if flags.size is None:
+        return own
+    wider = max(flags.size) / max(own.size)
+    resize = flags.resize or (None if own.resize is None else round(own.resize * wider))
+    return replace(own, size=flags.size, resize=resize)
 
 
 def digest(flags: argparse.Namespace) -> str:
@@ -166,6 +180,7 @@ def facts(subject: Subject) -> tuple[tuple[str, str], ...]:
         ("weights", weights),
         ("summing layers", str(layers)),
         ("input", str(subject.x.shape)),
+        ("memory of a session, at its peak", peak(program)),
     ]
     for name, planned in subject.plans.items():
         rows.append((f"{name}: predicted cost", f"{planned.cost:.3f}"))

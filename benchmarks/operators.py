@@ -279,7 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say.words(disturbance.words)
         return 0
     command = "python -m benchmarks.operators " + " ".join(sys.argv[1:] if arguments is None else arguments)
-    name = "operators_linear" if flags.linear else "operators"
+    parts = ["linear"] if flags.linear else [size.replace(" ", "_") for size in flags.sizes or ()]
+    name = "_".join(["operators", *parts])
     result = Result("operators", command.strip(), stamp(), rows=tuple(rows), notes=(disturbance.words,))
     try:
         say.words(str(save(result, name, record=flags.record, disturbance=disturbance)))

@@ -76,6 +76,13 @@ def in_a_process(path: Path) -> dict[str, float]:
     return json.loads(process.stdout.splitlines()[-1])
 
 
+def peak(program: IntProgram) -> str:
+    """Memory by which a session of one thread exceeds what was resident before it, in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        oaq.save(program, path := Path(folder) / "net.oaq")
+        return f"{in_a_process(path)['growth'] / MIB:.1f} MiB"
+
+
 def allowed(program: IntProgram) -> int:
     """Bytes a session may add: weights, twice the largest pair of tensors that live at once, 8 MiB."""
     weights = sum(node.products.weight.size + 4 * node.products.bias.size for node in program.summing_nodes())

@@ -34,6 +34,7 @@ from benchmarks.child import held_to
 from benchmarks.harness import Result, stamp
 from benchmarks.held_onnxruntime import held_environment
 from benchmarks.process_peer import LEAST_HELD_SQNR_DB, ProcessPeer, child_contender
+from benchmarks.session import peak
 from benchmarks.side_by_side import add_timing, timed, written
 from oaq import reference
 from oaq.data.photos import read_pixels
@@ -184,7 +185,7 @@ def _near(subject: Subject, y: Frame) -> str:
     return ", ".join(f"{metric.name} {metric.text(value, 1)}" for metric, value in values) + " with float's frame"
 
 
-def measure(flags: argparse.Namespace) -> tuple[str, Latency, Disturbance]:
+def measure(flags: argparse.Namespace) -> tuple[Subject, Latency, Disturbance]:
     """Check and time all of them, side by side; what else ran meanwhile."""
     subject = prepare(flags)
     with ExitStack() as stack:
@@ -196,7 +197,7 @@ def measure(flags: argparse.Namespace) -> tuple[str, Latency, Disturbance]:
         latency, disturbance = timed(
             contenders, subject.title, threads=flags.threads, rounds=flags.rounds, baseline=last, pinned=cpus
         )
-        return subject.title, latency, disturbance
+        return subject, latency, disturbance
 
 
 def run(flags: argparse.Namespace) -> int:
@@ -206,14 +207,15 @@ def run(flags: argparse.Namespace) -> int:
             raise FormatError("--prepare: --keep DIR says where the peers' files are to lie")
         peer_files(prepare(flags), flags, flags.keep)
         return 0
-    title, latency, disturbance = measure(flags)
+    subject, latency, disturbance = measure(flags)
     command = f"python -m benchmarks.superres {flags.program.name} --threads {flags.threads} --rounds {flags.rounds}"
     command += f" --isa {' '.join(flags.isa)} --check {flags.check} --held {' '.join(flags.held)}".rstrip()
     steps = steps_done(weights_of(flags))
     facts = (("frame", f"{COLUMNS} x {ROWS} out"), ("pane", f"{PANE[0]} x {PANE[1]}"))
+    facts += (("memory of a session, at its peak", peak(subject.program)),)
     facts += (("steps of training", "not known" if steps is None else str(steps)),)
     result = Result("networks", command, stamp(), latency, facts)
-    return 0 if written(result, f"superres_{title}_{flags.threads}t", disturbance, record=flags.record) else 1
+    return 0 if written(result, f"superres_{subject.title}_{flags.threads}t", disturbance, record=flags.record) else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

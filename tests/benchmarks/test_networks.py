@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import networks
+from oaq.data.preprocess import Preprocess
 
 OPTIONS = dict.fromkeys(("calibrate", "limit", "budget", "size", "resize", "mean", "std", "interpolation"))
 
@@ -24,3 +25,13 @@ def test_another_source_is_another_folder(tmp_path, monkeypatch) -> None:
         source.write_text(content)
         made.add(networks.digest(argparse.Namespace(**OPTIONS)))
     assert len(made) == 2
+
+
+def test_a_network_of_another_size_sees_the_same_part_of_a_photo() -> None:
+    own = Preprocess((224, 224), 256)
+    flags = argparse.Namespace(size=None, resize=None)
+    assert networks.of_size(own, flags) == own
+    assert networks.of_size(own, argparse.Namespace(size=(640, 640), resize=None)) == Preprocess((640, 640), 731)
+    assert networks.of_size(own, argparse.Namespace(size=(320, 640), resize=700)) == Preprocess((320, 640), 700)
+    whole = Preprocess((224, 224))
+    assert networks.of_size(whole, argparse.Namespace(size=(64, 64), resize=None)) == Preprocess((64, 64))
