@@ -2,7 +2,7 @@
 SANITIZED := build/sanitized
 CLANG := build/clang
 
-.PHONY: native stub sanitize clang-check
+.PHONY: native stub sanitize emulated-tiles clang-check
 
 # The installed module is the one that is imported, wherever pip has put it; `make env` has to have been there once.
 native: $(VENV)/.build-tools ## rebuild the native module where it is installed, without pip
@@ -20,6 +20,12 @@ sanitize: $(VENV)/.dev ## tests of native code under AddressSanitizer and Undefi
 	$(STEP) "configure sanitized code" $(VENV)/bin/cmake -S . -B $(SANITIZED)/build -G Ninja -DOAQ_SANITIZE=ON -DOAQ_C=ON -DOAQ_FUZZ=ON -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
 	$(STEP) "build sanitized code" $(VENV)/bin/cmake --build $(SANITIZED)/build
 	$(STEP) --last "tests, sanitized" env OAQ_NATIVE_MODULE=$(abspath $(SANITIZED)/build) OAQ_NATIVE_WANTED=address LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup tests/native
+
+# The same tests on a module in which tile registers are a struct: rows of AMX run on any CPU with AVX-512 VNNI.
+emulated-tiles: $(VENV)/.dev ## native tests on a module that emulates AMX's tile registers
+	$(STEP) "configure emulated tiles" $(VENV)/bin/cmake -S . -B build/native -G Ninja -DOAQ_EMULATED_TILES=ON -DPython_EXECUTABLE=$(abspath $(PY)) -DCMAKE_MAKE_PROGRAM=$(abspath $(VENV)/bin/ninja)
+	$(STEP) "build emulated tiles" $(VENV)/bin/cmake --build build/native
+	$(STEP) --last "tests, emulated tiles" env OAQ_NATIVE_MODULE=$(abspath build/native/emulated_tiles) OAQ_NATIVE_WANTED=emulated $(PY) -m pytest -q -p no:cacheprovider --numprocesses auto --maxprocesses 4 --dist loadgroup tests/native
 
 # The same tests on a module that clang has built: equal to the reference in every integer, hence to GCC's. Nothing
 # else needs clang; without one this target fails and says that nothing was run.

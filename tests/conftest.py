@@ -79,7 +79,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.section(f"kernel rows NOT RUN: every row of {rows}", red=True, bold=True)
             terminalreporter.write_line(f"{len(skips)} tests of tests/{folder}: {skips[0].longrepr[2]}")
     try:
-        table = importlib.import_module("oaq.kernels._native").kernel_table()
+        native = importlib.import_module("oaq.kernels._native")
+        table = native.kernel_table()
     except ImportError as error:
         terminalreporter.section("kernel rows NOT RUN: all of them", red=True, bold=True)
         terminalreporter.write_line(f"the native module does not load: {error}")
@@ -88,3 +89,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if missing:
         terminalreporter.section("kernel rows NOT RUN: this CPU lacks their instructions", red=True, bold=True)
         terminalreporter.write_line(", ".join(missing))
+    emulated = native.build_info()["tiles"] == "emulated"
+    if emulated or any("_amx" in name for name in missing):
+        terminalreporter.section("rows of AMX: emulated, never run on a CPU with AMX", red=True, bold=True)
+        by = (
+            "this module emulates tile registers"
+            if emulated
+            else "tests/native/test_tiles.py; all: make emulated-tiles"
+        )
+        terminalreporter.write_line(by)

@@ -5,6 +5,8 @@
 
 #ifdef OAQ_X86
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <initializer_list>
 #endif
@@ -15,6 +17,12 @@
 #endif
 
 namespace oaq {
+
+#ifdef OAQ_X86
+void begin_tiles();  // base/x86/tiles_amx.cc
+void end_tiles();
+#endif
+
 namespace {
 
 bool always() { return true; }
@@ -51,12 +59,29 @@ bool has_avx512bw() { return keeps(0xE6) && has_bits(leaf(7, 0).b, {16, 17, 30, 
 bool has_vnni() { return keeps(0xE6) && has_bits(leaf(7, 0).c, {11}); }
 bool has_vbmi() { return keeps(0xE6) && has_bits(leaf(7, 0).c, {1}); }
 bool has_avxvnni() { return keeps(6) && leaf(7, 0).a >= 1 && has_bits(leaf(7, 1).a, {4}); }
+
+#ifdef OAQ_EMULATED_TILES
+bool knows_tiles() { return true; }
+bool may_use_tiles() { return true; }
+#else
+bool knows_tiles() { return keeps(0x600E6) && has_bits(leaf(7, 0).d, {24, 25}); }  // AMX-TILE, AMX-INT8
+
+// Linux gives 8 KiB of tiles to processes that ask for them; it refuses where a thread has a stack for signals that is
+// too small to save them on.
+bool may_use_tiles() {
+  constexpr long kAskForComponent = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kAskForComponent, kTileData) == 0;
+}
+#endif
+bool has_amx() { return knows_tiles() && may_use_tiles(); }
 #else
 bool has_avx2() { return false; }
 bool has_avx512bw() { return false; }
 bool has_vnni() { return false; }
 bool has_avxvnni() { return false; }
 bool has_vbmi() { return false; }
+bool knows_tiles() { return false; }
+bool has_amx() { return false; }
 #endif
 
 // What AArch64 adds to NEON, which all of them have: the kernel says so on Linux, by the bits of its interface.
@@ -94,6 +119,14 @@ bool has_relaxed() { return true; }
 bool has_relaxed() { return false; }
 #endif
 
+#ifdef OAQ_X86
+constexpr void (*kBeginTiles)() = begin_tiles;
+constexpr void (*kEndTiles)() = end_tiles;
+#else
+constexpr void (*kBeginTiles)() = nullptr;
+constexpr void (*kEndTiles)() = nullptr;
+#endif
+
 constexpr std::array kSets = {
     InstructionSet{Isa::kScalar, "scalar", 0, always, nullptr, nullptr},
     InstructionSet{Isa::kAvx2, "avx2", bit(Isa::kScalar), has_avx2, nullptr, nullptr},
@@ -101,6 +134,7 @@ constexpr std::array kSets = {
     InstructionSet{Isa::kVnni, "vnni", bit(Isa::kAvx512bw), has_vnni, nullptr, nullptr},
     InstructionSet{Isa::kAvxVnni, "avxvnni", bit(Isa::kAvx2), has_avxvnni, nullptr, nullptr},
     InstructionSet{Isa::kVbmi, "vbmi", bit(Isa::kAvx512bw), has_vbmi, nullptr, nullptr},
+    InstructionSet{Isa::kAmx, "amx", bit(Isa::kVnni), has_amx, kBeginTiles, kEndTiles, true},
     InstructionSet{Isa::kNeon, "neon", bit(Isa::kScalar), has_neon, nullptr, nullptr},
     InstructionSet{Isa::kDotprod, "dotprod", bit(Isa::kNeon), has_dotprod, nullptr, nullptr},
     InstructionSet{Isa::kI8mm, "i8mm", bit(Isa::kDotprod), has_i8mm, nullptr, nullptr},
@@ -119,7 +153,9 @@ static_assert([] {
 
 std::span<const InstructionSet> instruction_sets() { return kSets; }
 
-std::string_view name_of(Isa isa) { return kSets[static_cast<std::size_t>(isa)].name; }
+const InstructionSet& set_of(Isa isa) { return kSets[static_cast<std::size_t>(isa)]; }
+
+std::string_view name_of(Isa isa) { return set_of(isa).name; }
 
 Isas included_in(Isa isa) {
   Isas sets = bit(isa);
@@ -136,6 +172,13 @@ bool runs(Isa isa) {
     return sets;
   }();
   return (included_in(isa) & ~there) == 0;
+}
+
+std::string_view why_not(Isa isa) {
+  if (isa == Isa::kAmx && knows_tiles() && runs(Isa::kVnni))
+    return "the operating system refuses this process tile registers (arch_prctl ARCH_REQ_XCOMP_PERM), so it does not "
+           "run";
+  return "this CPU does not run";
 }
 
 ThreadState::ThreadState(Isas used, std::span<const InstructionSet> sets) : used_(used), sets_(sets) {

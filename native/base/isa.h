@@ -17,6 +17,7 @@ enum class Isa : std::uint8_t {
   kVnni,
   kAvxVnni,
   kVbmi,
+  kAmx,
   kNeon,
   kDotprod,
   kI8mm,
@@ -36,18 +37,24 @@ struct InstructionSet {
   bool (*is_there)();  // whether the CPU and the operating system have what it adds to those
   void (*begin)();     // called by a thread before its first step of a run that uses the set; null: nothing to do
   void (*end)();       // called by the same thread after its last step
+  // Rows of it cost nothing like those of the sets it extends: planned only where they were timed, or are forced.
+  bool only_timed = false;
 };
 
 // Every instruction set that rows may name, each after those that it extends.
 std::span<const InstructionSet> instruction_sets();
 
 std::string_view name_of(Isa isa);
+const InstructionSet& set_of(Isa isa);
 
 // The set itself and all that it includes.
 Isas included_in(Isa isa);
 
 // Whether this CPU runs an instruction set with everything that it includes.
 bool runs(Isa isa);
+
+// Why it does not, to go on behind a row that needs it: the CPU lacks it, or the operating system refuses it.
+std::string_view why_not(Isa isa);
 
 // What a thread needs around the steps of one run: construction begins the sets of `used` in the order of the table,
 // and destruction ends them in the opposite order. AMX's tile registers are configured and released so.

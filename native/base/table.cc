@@ -93,8 +93,8 @@ const Row& usable_row(std::string_view name, std::string_view family) {
       throw std::invalid_argument("the row " + std::string(name) + " belongs to the family " + std::string(row.family) +
                                   ", not to " + std::string(family));
     if (!runs(row.isa))
-      throw std::invalid_argument("this CPU does not run " + std::string(name_of(row.isa)) + ", which the row " +
-                                  std::string(name) + " needs");
+      throw std::invalid_argument(std::string(why_not(row.isa)) + " " + std::string(name_of(row.isa)) +
+                                  ", which the row " + std::string(name) + " needs");
     return row;
   }
   throw std::invalid_argument("there is no row " + std::string(name));

@@ -84,6 +84,8 @@ inline constexpr Register kQuad16{16, Overflow::kWraps, 4, 1, Overflow::kExact, 
 inline constexpr Register kSixteen16{16, Overflow::kWraps, 16, 1, Overflow::kExact, 8, 0};
 inline constexpr Register kSixteen32{16, Overflow::kWraps, 16, 1, Overflow::kExact, 8, 1};
 inline constexpr Register kSixteens{32, Overflow::kExact, 16, 1, Overflow::kExact, 1, 0};
+// A row of a tile of AMX.
+inline constexpr Register kSixtyFours{32, Overflow::kExact, 64, 1, Overflow::kExact, 1, 0};
 inline constexpr Register kEights{32, Overflow::kExact, 8, 1, Overflow::kExact, 1, 0};
 inline constexpr Register kTaps16{16, Overflow::kWraps, 2, 2, Overflow::kSaturates, 1, 0};
 inline constexpr Register kTap16{16, Overflow::kWraps, 1, 1, Overflow::kExact, 1, 0};

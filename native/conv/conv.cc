@@ -126,6 +126,19 @@ void order_runs(const Row& row, Schedule& schedule, std::span<std::int8_t> packe
   }
 }
 
+void order_quads(const Row& row, std::span<std::int8_t> packed) {
+  constexpr std::size_t kQuad = 4;
+  const auto tile_n = static_cast<std::size_t>(row.tile_n), terms = static_cast<std::size_t>(row.sums.step);
+  if (row.leaving.order != LaneOrder::kUnpacked128 || terms <= kQuad) return;
+  std::vector<std::int8_t> step(tile_n * terms);
+  for (std::size_t at = 0; at < packed.size(); at += step.size()) {
+    std::copy_n(packed.begin() + static_cast<std::ptrdiff_t>(at), step.size(), step.begin());
+    for (std::size_t n = 0; n < tile_n; ++n)
+      for (std::size_t k = 0; k < terms; ++k)
+        packed[at + (k / kQuad * tile_n + n) * kQuad + k % kQuad] = step[n * terms + k];
+  }
+}
+
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule) {
   const auto tile_n = static_cast<std::size_t>(spec.row->tile_n), step = static_cast<std::size_t>(spec.row->sums.step);
   const Range x{kU8.lo - spec.row->x.shift, kU8.hi - spec.row->x.shift};

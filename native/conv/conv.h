@@ -86,6 +86,10 @@ Schedule checked_schedule(const ConvSpec& spec, std::int64_t tiles, std::int64_t
 // and their weights with them: kernels have a loop for each length. Elsewhere nothing changes.
 void order_runs(const Row& row, Schedule& schedule, std::span<std::int8_t> packed);
 
+// Plans have the weights of a step output by output; kernels that sum several quads in a step of x86 registers read
+// each quad of all outputs, one after another. Elsewhere nothing changes.
+void order_quads(const Row& row, std::span<std::int8_t> packed);
+
 // How far operands can move the sum of each output from its bias: (tiles, tile_n).
 std::vector<Reach> reaches(const ConvSpec& spec, const Schedule& schedule);
 

@@ -12,7 +12,6 @@ namespace oaq {
 namespace {
 
 constexpr std::int64_t kMostSums = 1024;  // of a tile
-constexpr int kQuad = 4;
 constexpr std::int64_t kMostTerms = 1 << 22, kMostOutputs = 1 << 24;
 constexpr std::int64_t kAhead = 2048;  // bytes of weights fetched before they are needed where each is used once
 
@@ -71,20 +70,7 @@ Product::Product(const ProductSpec& spec)
     }
   }
   first_piece_.push_back(pieces_.size());
-  if (row_.sums.step == 2 * kQuad) split_quads();
-}
-
-// Kernels that sum two quads in a step read the first of all outputs, then the second; plans have them output by
-// output.
-void Product::split_quads() {
-  const auto tile_n = static_cast<std::size_t>(row_.tile_n), step_bytes = tile_n * 2 * kQuad;
-  std::vector<std::int8_t> step(step_bytes);
-  for (std::size_t at = 0; at < packed_.size(); at += step_bytes) {
-    std::copy_n(packed_.begin() + static_cast<std::ptrdiff_t>(at), step_bytes, step.begin());
-    for (std::size_t n = 0; n < tile_n; ++n)
-      for (std::size_t k = 0; k < 2 * kQuad; ++k)
-        packed_[at + (k / kQuad * tile_n + n) * kQuad + k % kQuad] = step[n * 2 * kQuad + k];
-  }
+  order_quads(row_, packed_);
 }
 
 void Product::run(const OperandRows& x, std::int64_t begin, std::int64_t end, float* y) const {

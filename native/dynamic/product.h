@@ -56,7 +56,6 @@ class Product {
   void run(const OperandRows& x, std::int64_t begin, std::int64_t end, float* y) const;
 
  private:
-  void split_quads();
   void run_tile(GemmCall& call, const OperandRows& x, std::int64_t tile, float* y) const;
 
   const Row& row_;

@@ -93,6 +93,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
                                 " outputs");
   order_runs(row_, schedule_, packed_);
+  order_quads(row_, packed_);
   for (const TileSchedule& tile : schedule_.tiles) {
     first_piece_.push_back(pieces_.size());
     add_pieces(tile);

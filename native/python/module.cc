@@ -63,6 +63,7 @@ nb::list table_of(std::span<const Row> rows) {
       if (row.family == "depthwise" && depthwise_kernel(row).square(side)) squares.append(side);
     entry["squares"] = nb::tuple(squares);
     entry["available"] = runs(row.isa);
+    entry["only_timed"] = set_of(row.isa).only_timed;
     table.append(entry);
   }
   return table;
@@ -108,6 +109,11 @@ nb::dict build_info() {
   info["compiler"] = OAQ_COMPILER;
   info["flags"] = OAQ_FLAGS;
   info["sanitizer"] = OAQ_SANITIZER;
+#ifdef OAQ_EMULATED_TILES
+  info["tiles"] = "emulated";
+#else
+  info["tiles"] = "the CPU's";
+#endif
   return info;
 }
 

@@ -101,6 +101,7 @@ EXACT: Final = frozenset(
         "gemm_u8s8_avx2_exact",
         "gemm_u8s8_vnni",
         "gemm_u8s8_avxvnni",
+        "gemm_u8s8_amx",
         "gemm_s8s8_neon_exact",
         "gemm_s8s8_dotprod",
         "gemm_u8s8_i8mm",
@@ -116,9 +117,9 @@ EXACT: Final = frozenset(
         "exact-s32",
     }
 )
-"""Registers of s32 only, by whole name: scalar code, vpmaddwd or i32x4.dot on widened operands, vpdpbusd, sdot, usmmla,
-relaxed_dot_add on operands of 7 bits. The 32-bit total covers them, whatever their step; a name that is not here is
-trusted for nothing."""
+"""Registers of s32 only, by whole name: scalar code, vpmaddwd or i32x4.dot on widened operands, vpdpbusd, tdpbusd,
+sdot, usmmla, relaxed_dot_add on operands of 7 bits. The 32-bit total covers them, whatever their step; a name that is
+not here is trusted for nothing."""
 
 
 RAW: Final = (0, 0, 255)

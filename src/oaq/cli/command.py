@@ -70,7 +70,7 @@ Overflow-aware quantization: 8-bit networks whose 16-bit sums are proved never t
 EPILOG = """\
 exit codes: 0 safe, 1 unsafe (a sum can overflow, or two executors disagree), 2 usage or bad input,
 3 undecided (robust; verify, if an executor that is here failed to run).
-OAQ_ISA=scalar|avx2|avxvnni|avx512bw|vbmi|vnni forces one instruction set; OAQ_COSTS=calibrated|FILE plans by other
+OAQ_ISA=scalar|avx2|avxvnni|avx512bw|vbmi|vnni|amx forces one instruction set; OAQ_COSTS=calibrated|FILE plans by other
 costs than those shipped. Every verb has --json for machines.
 """
 

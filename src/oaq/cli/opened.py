@@ -109,6 +109,7 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
     """--isa and --threads."""
     parser.add_argument(
         "--isa",
-        help="best instruction set to use: scalar, avx2, avxvnni, avx512bw, vbmi, vnni (default: OAQ_ISA, then best)",
+        help="best instruction set to use: scalar, avx2, avxvnni, avx512bw, vbmi, vnni, amx "
+        "(default: OAQ_ISA, then best)",
     )
     parser.add_argument("--threads", type=int, default=default_threads(), metavar="N", help=THREADS_HELP)

@@ -1,4 +1,4 @@
-"""Rows that do what another row does as well or better: they are not chosen among, unless they are forced."""
+"""Rows that are not chosen among unless they are forced: another does the same, or nothing tells what they cost."""
 
 from __future__ import annotations
 
@@ -37,6 +37,22 @@ def without_narrower(usable: Iterable[KernelRow], forced: Collection[str] = ()) 
     """
     rows = tuple(usable)
     return tuple(row for row in rows if row.name in forced or not any(_does_more(other, row) for other in rows))
+
+
+def without_untimed(
+    table: Iterable[KernelRow], timed: Collection[str], forced: Collection[str] = ()
+) -> tuple[KernelRow, ...]:
+    """The rows to choose among: all but those that only times of their own can rank, and that have none.
+
+    A tile of AMX multiplies eight times as much as a zmm register, and does so for one position as for sixteen: what
+    any other row costs says nothing of it.
+
+    Args:
+        table: every row.
+        timed: names of rows that the costs know.
+        forced: names of rows that stay.
+    """
+    return tuple(row for row in table if not row.only_timed or row.name in timed or row.name in forced)
 
 
 def _does_more(wide: KernelRow, row: KernelRow) -> bool:

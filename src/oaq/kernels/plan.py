@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.errors import AccumulatorOverflow, NoKernel, ProgramError
 from oaq.escape import escape_lines, escape_name
-from oaq.kernels.alike import without_narrower, without_twins
+from oaq.kernels.alike import without_narrower, without_twins, without_untimed
 from oaq.kernels.cost import CostTable, Predictor, contract_holds, predictor_of, reach, suits
 from oaq.kernels.cost_files import CostSource, costs_from
 from oaq.kernels.plan_words import expense_in_words, node_json, refusal_in_words, show_interval, sums_in_words
@@ -215,6 +215,7 @@ def plan(
     all_rows = without_twins(native_rows() if foreign_rows is None else foreign_rows, rows or ())
     usable = all_rows if foreign and isa is None else rows_for(isa, all_rows, foreign=foreign)
     usable = without_narrower(_forced(usable, all_rows, rows), rows or ())
+    usable, all_rows = (without_untimed(among, cost_table.rows, rows or ()) for among in (usable, all_rows))
     rules = _Rules(program, proof, usable, all_rows, predictor_of(program, cost_table, target_of(all_rows)), bool(rows))
     nodes = tuple(_plan_node(node, rules) for node in program.nodes)
     best = best_isa([planned.row for planned in nodes])

@@ -46,6 +46,7 @@ class KernelRow:
         squares: sides of the square windows, not dilated, that a depthwise row has code of its own for.
         tile_m: positions computed together.
         parts: a tile whose last outputs are missing may be computed in so many equal parts.
+        only_timed: no row of another instruction set costs alike, so it is chosen only by times of its own.
     """
 
     name: str
@@ -62,6 +63,7 @@ class KernelRow:
     shift: int = 0
     copy_bytes: int = 32
     squares: tuple[int, ...] = ()
+    only_timed: bool = False
 
     @property
     def never_narrow(self) -> bool:
@@ -118,6 +120,7 @@ def row_from_native(entry: Mapping[str, Any]) -> KernelRow:
         int(entry["shift"]),
         int(entry["copy_bytes"]),
         tuple(entry["squares"]),
+        bool(entry.get("only_timed", False)),
     )
 
 
