@@ -69,7 +69,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if skipped:
         terminalreporter.section("training on CUDA NOT RUN: there is no such GPU here", red=True, bold=True)
         terminalreporter.write_line(f"{len(skipped)} tests of tests/qat/test_cuda.py")
-    for rows, folder in (("Arm", "arm"), ("WebAssembly", "web")):
+    for rows, folder in (("Arm", "arm"), ("ARMv7", "arm"), ("WebAssembly", "web")):
         skips = [
             report
             for report in terminalreporter.stats.get("skipped", [])
@@ -78,6 +78,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if skips:
             terminalreporter.section(f"kernel rows NOT RUN: every row of {rows}", red=True, bold=True)
             terminalreporter.write_line(f"{len(skips)} tests of tests/{folder}: {skips[0].longrepr[2]}")
+    untyped = [one for one in terminalreporter.stats.get("skipped", []) if "TypeScript NOT RUN" in str(one.longrepr)]
+    if untyped:
+        terminalreporter.section("types of the npm package NOT RUN: there is no TypeScript here", red=True, bold=True)
+        terminalreporter.write_line(f"{untyped[0].nodeid}: {untyped[0].longrepr[2]}")
     try:
         native = importlib.import_module("oaq.kernels._native")
         table = native.kernel_table()
