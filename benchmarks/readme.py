@@ -1,6 +1,6 @@
 """The figures and the picture of README.md, written from the result files: ``python -m benchmarks.readme``.
 
-It writes the tables of docs/performance.md as well, so that one command brings documents up to date.
+It writes the tables of docs/performance.md and of how-tos as well, so that one command brings documents up to date.
 
 Nothing is typed by hand between the two markers; a test compares.
 """
@@ -15,6 +15,8 @@ from benchmarks.harness import RESULTS, Result, cpu_folders, load
 from benchmarks.performance_table import main as tabulate
 from benchmarks.plot import DRAWN, SAID, picture_of
 from benchmarks.plot import main as draw
+from benchmarks.reach_table import block as reach
+from benchmarks.reach_table import main as tabulate_elsewhere
 from benchmarks.tasks_table import block as tasks
 from benchmarks.tasks_table import lines_of
 from oaq.program.atomic import write_atomically
@@ -42,6 +44,8 @@ def block(folder: Path = RESULTS) -> str:
     tables += [_beside_peers(*key, results) for key, results in sorted(by_peers.items())]
     if tables and lines_of(folder):
         tables.append(f"By task, and beside ordinary int8 ([how](docs/accuracy.md#by-task)):\n\n{tasks(folder)}")
+    if tables and (elsewhere := reach(folder)):
+        tables.append(elsewhere)
     return "\n".join(tables) or "No result file yet.\n"
 
 
@@ -100,9 +104,10 @@ def replaced(text: str, content: str) -> str:
 
 
 def main() -> int:
-    """Rewrite the picture, the tables of docs/performance.md and README.md."""
+    """Rewrite the picture, the tables of docs/performance.md and of how-tos, and README.md."""
     draw()
     tabulate()
+    tabulate_elsewhere()
     text = README.read_text(encoding="utf-8")
     write_atomically(README, [replaced(text, block()).encode()])
     return 0
