@@ -38,11 +38,19 @@ FLOORS = (
     ("gemm_s8s8_neon_acc16", WIDENING, "cortex-a72", 2.0),
 )
 """(row, than what, on which model, times as many products in a cycle)."""
+MULTIPLICATIONS = {
+    "smlal, 8 lanes": ("smlal v{}.8h, v1.8b, v2.8b", 8),
+    "mul of 16 bytes": ("mul v{}.16b, v1.16b, v2.16b", 16),
+    "mla, 8 lanes of 16 bits": ("mla v{}.8h, v1.8h, v2.8h", 8),
+    "smlal, 4 lanes of 32 bits": ("smlal v{}.4s, v1.4h, v2.4h", 4),
+}
+"""Every way to multiply integers by vectors before there were dot products: an instruction and its products."""
+CEILING_CPU = "cortex-a72"
 NOTE = (
     "modelled by llvm-mca from the loops that the cross compiler makes; nothing was run on an Arm machine",
-    "on Cortex-A72 one of the two vector units multiplies: eight products in a cycle are the most of every form with "
-    "8-bit multiplications, and sadalp runs beside them on the other unit; so sums of 16 bits gain nothing over pairs "
-    "spilled at every step there, and the floor of 1.45 cannot be met by smlal",
+    "on Cortex-A72 one of the two vector units multiplies: eight products in a cycle are the most of every form of "
+    "multiplication of integers, and sadalp runs beside them on the other unit; so pairs spilled at every step reach "
+    "the eight too, no 16-bit sum can pass them, and the floor of 1.45 cannot be met",
     "on Cortex-A53 and A55, which issue one vector instruction of 128 bits in a cycle, they gain what they save",
 )
 
@@ -107,6 +115,16 @@ def models(loops: Sequence[Loop]) -> list[Modelled]:
     return [model(loop, cpu) for loop in loops for cpu in MODELS_OF.get(loop.name, CPUS)]
 
 
+def ceilings() -> list[tuple[str, str]]:
+    """Products in a cycle that each kind of multiplication gives where nothing else is done; none has to wait."""
+    facts = []
+    for name, (instruction, products) in MULTIPLICATIONS.items():
+        text = "".join(f"{instruction.format(register)}\n" for register in range(8, 24))
+        rate = model(Loop(name, text, products * 16), CEILING_CPU).rate
+        facts.append((f"{CEILING_CPU}, {name} and nothing else: products in a cycle", f"{rate:.2f}"))
+    return facts
+
+
 def line(modelled: Modelled) -> tuple[tuple[str, str], ...]:
     """One row of the result file."""
     loop = modelled.loop
@@ -146,7 +164,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts = tuple(
         (f"{loop.name}: instructions per product", f"{loop.instructions / loop.products:.3f}") for loop in only_counted
     )
-    facts = (("model", f"{TOOL}, {release[0] if release else 'version unknown'}"), *floors(all_modelled), *counts)
+    facts = (
+        ("model", f"{TOOL}, {release[0] if release else 'version unknown'}"),
+        *floors(all_modelled),
+        *ceilings(),
+        *counts,
+    )
     rows = tuple(line(modelled) for modelled in all_modelled)
     command = " ".join(["python -m benchmarks.arm.models", *sys.argv[1:]])
     result = Result("arm_models", command, stamp(), facts=facts, rows=rows, notes=NOTE)
