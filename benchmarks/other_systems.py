@@ -22,17 +22,22 @@ from benchmarks.cmake_build import ROOT
 from benchmarks.cross_build import cross_compiler, environment
 
 TARGETS: Final = ("x86_64-windows-gnu", "x86_64-macos", "aarch64-macos", "x86_64-linux-musl")
-FOLDERS: Final = ("base", "conv", "depthwise", "dynamic", "gemm", "plan", "requantize", "session", "steps")
-"""Those of CMakeLists.txt: every .cc right in one of them is for any CPU."""
+IN_CMAKE: Final = re.compile(r"^set\(folders ([a-z ]+)\)$", re.MULTILINE)
 WARNINGS: Final = ("-Wall", "-Wextra", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Werror")
 ARM_FEATURES: Final = {"dotprod": "-mcpu=generic+dotprod", "i8mm": "-mcpu=generic+dotprod+i8mm"}
 SYSTEMS: Final = re.compile(r"_WIN32|__APPLE__|__linux__")
 
 
+def folders() -> list[str]:
+    """Those that CMakeLists.txt names: every .cc right in one of them is for any CPU."""
+    (names,) = IN_CMAKE.findall((ROOT / "CMakeLists.txt").read_text(encoding="utf-8"))
+    return names.split()
+
+
 def sources(target: str) -> list[Path]:
     """Files that are compiled for a target."""
     native = ROOT / "native"
-    files = [path for folder in FOLDERS for path in (native / folder).glob("*.cc")]
+    files = [path for folder in folders() for path in (native / folder).glob("*.cc")]
     if target.startswith("aarch64"):
         files += native.glob("*/arm/*.cc")
     return sorted([*files, native / "front" / "c" / "oaq.cc"])
