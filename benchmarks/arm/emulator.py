@@ -1,4 +1,4 @@
-"""Run plans under an emulator of an AArch64 CPU: QEMU's user mode, wherever it is."""
+"""Run plans under an emulator of a CPU of Arm: QEMU's user mode, wherever it is."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.arm.build import build
+from benchmarks.arm.build import AARCH64, ARMV7, build
 
-VARIABLE = "OAQ_QEMU"
-"""Environment variable: the emulator to use."""
-NAMES = ("qemu-aarch64-static", "qemu-aarch64")
-FETCHED = Path(sys.prefix) / "arm" / "qemu-aarch64"
-"""Where ``.ci/emulator`` puts it, and beside it the reason if it could not."""
-CPUS = ("cortex-a53", "cortex-a72", "max")
+VARIABLES: Final[Mapping[str, str]] = {AARCH64: "OAQ_QEMU", ARMV7: "OAQ_QEMU_ARM"}
+"""Environment variables: the emulator to use, by machine."""
+PROGRAMS: Final[Mapping[str, str]] = {AARCH64: "qemu-aarch64", ARMV7: "qemu-arm"}
+"""On PATH, with "-static" behind or without."""
+FETCHED: Final = Path(sys.prefix) / "arm"
+"""Where ``.ci/emulator`` puts both, and beside them the reason if it could not."""
+CPUS: Final = ("cortex-a53", "cortex-a72", "max")
 """Two without dot products, and everything that the emulator knows."""
+CPUS_OF_32_BITS: Final = ("cortex-a7",)
+"""Of Raspberry Pi 2."""
 SECONDS = 600
 
 
@@ -49,31 +53,37 @@ class Case:
     runs: int = 1
 
 
-def emulator() -> Path:
-    """The program that runs AArch64 programs here.
+def machine_of(cpu: str) -> str:
+    """``AARCH64`` or ``ARMV7``, whichever an emulated ``cpu`` is."""
+    return ARMV7 if cpu in CPUS_OF_32_BITS else AARCH64
+
+
+def emulator(machine: str = AARCH64) -> Path:
+    """The program that runs programs of ``machine`` here.
 
     Raises:
         NoEmulator: there is none.
     """
-    named = os.environ.get(VARIABLE)
-    paths = [named] if named else [*(shutil.which(name) for name in NAMES), str(FETCHED)]
+    variable, program = VARIABLES[machine], PROGRAMS[machine]
+    names, named = (f"{program}-static", program), os.environ.get(variable)
+    paths = [named] if named else [*(shutil.which(name) for name in names), str(FETCHED / program)]
     for path in paths:
         if path is not None and Path(path).is_file():
             return Path(path)
-    reason = FETCHED.with_name("reason")
+    reason = FETCHED / "reason"
     fetched = f"; it could not be fetched: {reason.read_text().strip()}" if reason.is_file() else ""
-    where = f"{VARIABLE} names {named}, which is no file" if named else f"neither {' nor '.join(NAMES)} is on PATH"
+    where = f"{variable} names {named}, which is no file" if named else f"neither {' nor '.join(names)} is on PATH"
     raise NoEmulator(f"{where}{fetched}. On Debian: apt-get install qemu-user-static, or run .ci/emulator .venv/arm")
 
 
 def run_program(program: Path, arguments: Sequence[str], cpu: str, text: str = "") -> str:
-    """Standard output of an AArch64 program on an emulated ``cpu``.
+    """Standard output of a program for Arm on an emulated ``cpu``.
 
     Raises:
         NoEmulator: there is none.
         RuntimeError: the program failed; the message has what it said.
     """
-    command = [str(emulator()), "-cpu", cpu, str(program), *arguments]
+    command = [str(emulator(machine_of(cpu))), "-cpu", cpu, str(program), *arguments]
     variables = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
     process = subprocess.run(command, input=text, capture_output=True, text=True, timeout=SECONDS, env=variables)
     if process.returncode:
@@ -88,7 +98,7 @@ def run_cases(cases: Iterable[Case], cpu: str) -> list[tuple[NDArray[np.uint8], 
         NoEmulator: there is none.
         RuntimeError: the program itself failed.
     """
-    program, cases = build(), list(cases)
+    program, cases = build(machine=machine_of(cpu)), list(cases)
     with tempfile.TemporaryDirectory() as folder:
         lines = [write_case(case, Path(folder) / str(index)) for index, case in enumerate(cases)]
         verdicts = run_program(program, [], cpu, "".join(lines)).splitlines()

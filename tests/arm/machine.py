@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from benchmarks.arm.build import AARCH64, ARMV7
 from benchmarks.arm.emulator import NoEmulator, emulator, run_cases
 from oaq.kernels.targets import ARM, TARGETS
 from tests.foreign.cases import Forced, wrong
@@ -22,16 +23,16 @@ CPUS_OF = {
 }
 """Emulated CPUs that run each instruction set."""
 
-NOT_RUN = "Arm rows NOT RUN"
+NOT_RUN = {AARCH64: "Arm rows NOT RUN", ARMV7: "ARMv7 rows NOT RUN"}
 """What a test that needs an emulator says where there is none; tests/conftest.py lists it loudly."""
 
 
-def require_emulator() -> None:
-    """Skip, loudly, where no emulator can be had."""
+def require_emulator(machine: str = AARCH64) -> None:
+    """Skip, loudly, where no emulator of ``machine`` can be had."""
     try:
-        emulator()
+        emulator(machine)
     except NoEmulator as error:
-        pytest.skip(f"{NOT_RUN}: {error}")
+        pytest.skip(f"{NOT_RUN[machine]}: {error}")
 
 
 def differences(cases: Iterable[Forced], cpu: str) -> Iterator[str]:

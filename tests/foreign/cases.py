@@ -12,6 +12,7 @@ from benchmarks.arm.emulator import Case
 from benchmarks.fuzz_plans import drawn_program
 from oaq.errors import OaqError
 from oaq.kernels.plan import Plan, plan
+from oaq.kernels.table import KernelRow
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from oaq.runtime.plan_file import proved_bytes
@@ -55,12 +56,12 @@ def random_images(program: IntProgram, kind: str = "random", batch: int = 2, see
     return tuple(random_input(rng, (batch, *spec.shape), spec.range, kind) for spec in specs)
 
 
-def drawn_cases(target: str, threads: Sequence[int] = (1,)) -> Iterator[Forced]:
-    """Whole small programs, planned for ``target``, with these threads in turns."""
-    for index in range(DRAWN):
+def drawn_cases(table: Sequence[KernelRow] | str, threads: Sequence[int] = (1,), every: int = 1) -> Iterator[Forced]:
+    """Whole small programs, every so many of them, planned for a target or on given rows, with threads in turns."""
+    for index in range(0, DRAWN, every):
         for program in drawn_program(index):
             try:
-                planned = plan(program, table=target)
+                planned = plan(program, table=table)
                 x = random_images(program, seed=index)
                 yield forced(f"program {index}", planned, x, threads=threads[index % len(threads)])
             except OaqError:  # what native code does not compute on any machine

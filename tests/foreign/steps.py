@@ -14,6 +14,7 @@ import numpy as np
 
 from oaq import operators as ops
 from oaq.kernels.plan import plan
+from oaq.kernels.table import KernelRow
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
@@ -57,11 +58,11 @@ def step_cases(table: RowTable, row: str, every: int) -> tuple[Forced, ...]:
 
 
 @cache
-def requantized_cases(target: str) -> tuple[Forced, ...]:
-    """Sums at their ends by every kind of numbers, as the rows of a target requantize them."""
+def requantized_cases(table: tuple[KernelRow, ...] | str) -> tuple[Forced, ...]:
+    """Sums at their ends by every kind of numbers, as a target or given rows requantize them."""
     x = (np.array([[0], [255], [1], [128]], np.uint8),)
     programs = ((name, sums_as_biases(rule, zero, clamp)) for name, rule in _rules() for zero, clamp in ENDS)
-    return tuple(forced(name, plan(program, table=target), x) for name, program in programs)
+    return tuple(forced(name, plan(program, table=table), x) for name, program in programs)
 
 
 def _rules() -> Iterator[tuple[str, Requantize]]:
