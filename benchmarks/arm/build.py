@@ -14,7 +14,7 @@ from benchmarks.cross_build import cross_build
 
 AARCH64: Final = "aarch64"
 ARMV7: Final = "armv7"
-"""Of 32 bits: it has the rows for any CPU."""
+"""The machine of 32 bits, which has the rows for any CPU."""
 BUILDS: Final[Mapping[str, Path]] = {AARCH64: ROOT / "build" / "arm", ARMV7: ROOT / "build" / "armv7"}
 """Folder of each build, by machine."""
 PROGRAM = "run_plans"

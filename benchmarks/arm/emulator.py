@@ -26,7 +26,7 @@ FETCHED: Final = Path(sys.prefix) / "arm"
 CPUS: Final = ("cortex-a53", "cortex-a72", "max")
 """Two without dot products, and everything that the emulator knows."""
 CPUS_OF_32_BITS: Final = ("cortex-a7",)
-"""Of Raspberry Pi 2."""
+"""A Raspberry Pi 2 has it."""
 SECONDS = 600
 
 
