@@ -43,18 +43,24 @@ class Conv2d : public Step {
   struct Part {  // what one chunk computes
     std::int64_t unit_begin, unit_end, tile_begin, tile_end;
   };
+  struct Units {  // what is prepared at once
+    Block block;
+    std::int64_t first;
+  };
   struct Tile {  // outputs of one tile, where there are some
+    std::int64_t number;
     std::size_t channel;
     std::int64_t columns;
   };
-  void add_pieces(const TileSchedule& tile);
+  void add_pieces(const TileSchedule& tile, const Region& region);
   void choose_ways(const std::vector<Reach>& reaches);
   std::int64_t columns_of(std::int64_t tile) const;
   Part part(int chunk, int chunks) const;
-  void run_block(const Block& block, std::uint8_t* y, std::int64_t group, const Part& part,
+  void run_block(const Units& units, std::uint8_t* y, std::int64_t group, const Part& part,
                  std::uint8_t* scratch) const;
-  void run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, std::uint8_t* results) const;
-  void sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const;
+  void run_tile(GemmCall& call, const Units& units, std::uint8_t* y, const Tile& tile, std::uint8_t* results) const;
+  void leave_bytes(GemmCall& call, const Block& block, std::uint8_t* y, int shape) const;
+  void leave_sums(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, int shape) const;
 
   const Row& row_;
   const GemmKernel& kernel_;
@@ -64,7 +70,7 @@ class Conv2d : public Step {
   std::size_t weight_bytes_, sums_bytes_, results_bytes_;
   Schedule schedule_;
   std::vector<Piece> pieces_;
-  std::vector<std::size_t> first_piece_;  // of each tile; at last, how many there are
+  std::vector<std::size_t> first_piece_;  // of each tile, region by region; at last, how many there are
   AlignedVector<std::int8_t> packed_;     // empty once they are moved
   const std::int8_t* weights_;
   AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
@@ -94,10 +100,13 @@ Conv2d::Conv2d(const ConvSpec& spec)
                                 " outputs");
   order_runs(row_, schedule_, packed_);
   order_quads(row_, packed_);
-  for (const TileSchedule& tile : schedule_.tiles) {
-    first_piece_.push_back(pieces_.size());
-    add_pieces(tile);
-  }
+  const Region everything = whole_of(spec.window, y_);
+  for (const Region& region : operands_.regions())
+    for (const TileSchedule& tile : schedule_.tiles) {
+      first_piece_.push_back(pieces_.size());
+      add_pieces(tile, region);
+      if (pieces_.size() == first_piece_.back()) add_pieces(tile, everything);  // kernels execute a step at least
+    }
   first_piece_.push_back(pieces_.size());
   for (std::int64_t group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
@@ -108,15 +117,17 @@ Conv2d::Conv2d(const ConvSpec& spec)
   results_bytes_ = (results_bytes_ + kLine - 1) / kLine * kLine;
 }
 
-// The runs of a tile, each in pieces that lie together.
-void Conv2d::add_pieces(const TileSchedule& tile) {
+// The runs of a tile, each in pieces that lie together: what a region sees of them.
+void Conv2d::add_pieces(const TileSchedule& tile, const Region& region) {
+  const std::size_t first = pieces_.size();
+  std::int64_t left_out = 0;
   for (int i = 2 * tile.first; i < 2 * (tile.first + tile.count); i += 2) {
     const std::int32_t* segment = schedule_.segments.data() + i;
-    After after = i == 2 * tile.first ? After::kBegin : After::kAdd;
-    if (never_narrow(row_.sums))  // one run, whatever it leaves out or does again
-      after = i + 2 == 2 * (tile.first + tile.count) ? After::kBegin : After::kGoOn;
-    operands_.add_pieces(segment[0] * row_.sums.step, segment[1], after, pieces_);
+    After after = pieces_.size() == first ? After::kBegin : After::kAdd;
+    if (never_narrow(row_.sums)) after = After::kGoOn;  // one run, whatever it leaves out or does again
+    operands_.add_pieces({segment[0] * std::int64_t{row_.sums.step}, segment[1]}, region, after, left_out, pieces_);
   }
+  if (never_narrow(row_.sums) && pieces_.size() > first) pieces_.back().after = After::kBegin;
 }
 
 // Outputs of a tile that exist.
@@ -179,12 +190,12 @@ void Conv2d::run(std::uint8_t* arena, std::uint8_t* scratch, int chunk, int chun
     const std::int64_t count = std::min(operands_.block_units(), mine.unit_end - unit);
     std::uint8_t* y = arena + y_.offset + unit * operands_.unit() * y_.channels;
     for (std::int64_t group = mine.tile_begin / group_tiles_; group * group_tiles_ < mine.tile_end; ++group)
-      run_block(operands_.block(arena + x_.offset, unit, count, group, scratch + sums_bytes_ + results_bytes_), y,
-                group, mine, scratch);
+      run_block({operands_.block(arena + x_.offset, unit, count, group, scratch + sums_bytes_ + results_bytes_), unit},
+                y, group, mine, scratch);
   }
 }
 
-void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, const Part& part,
+void Conv2d::run_block(const Units& units, std::uint8_t* y, std::int64_t group, const Part& part,
                        std::uint8_t* scratch) const {
   const std::int64_t begin = std::max(part.tile_begin, group * group_tiles_);
   const std::int64_t end = std::min(part.tile_end, (group + 1) * group_tiles_);
@@ -197,68 +208,83 @@ void Conv2d::run_block(const Block& block, std::uint8_t* y, std::int64_t group, 
   for (std::int64_t tile = begin; tile < end; ++tile) {
     const TileSchedule& of = schedule_.tiles[static_cast<std::size_t>(tile)];
     const std::int64_t first = (tile - group * group_tiles_) * row_.tile_n;
-    const Tile outputs{static_cast<std::size_t>(group * outputs_ + first), columns_of(tile)};
-    call.stride = block.stride;
+    const Tile outputs{tile, static_cast<std::size_t>(group * outputs_ + first), columns_of(tile)};
     call.packed = weights_ + of.packed;
     call.next = kAhead;
-    if (block.lines * block.columns > row_.tile_m && tile + 1 < end)
+    if (units.block.lines * units.block.columns > row_.tile_m && tile + 1 < end)
       call.next = static_cast<std::int64_t>(schedule_.tiles[static_cast<std::size_t>(tile) + 1].packed - of.packed);
-    const std::size_t first_piece = first_piece_[static_cast<std::size_t>(tile)];
-    call.pieces = pieces_.data() + first_piece;
-    call.piece_count = static_cast<std::int64_t>(first_piece_[static_cast<std::size_t>(tile) + 1] - first_piece);
     const std::ptrdiff_t place = tile * row_.tile_n;
     call.bias = bias_.data() + place;
     call.scale = requant.scale + outputs.channel;
     call.way = ways_[static_cast<std::size_t>(tile)];
     call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
     call.words = call.way == Way::kWords ? words_.data() + tile * word_places(row_) : nullptr;
-    if (row_.leaving.as_bytes && requant_.is_below_one())
-      run_tile(call, block, y, outputs, scratch + sums_bytes_);
-    else
-      sum_tile(call, block, y, outputs);
+    run_tile(call, units, y, outputs, scratch + sums_bytes_);
   }
 }
 
-// One tile of outputs at all positions of a block, every line in groups of equal height or one less: one row alone
-// would waste registers.
-void Conv2d::run_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile,
+// One tile of outputs at all positions of a block, region by region.
+void Conv2d::run_tile(GemmCall& call, const Units& units, std::uint8_t* y, const Tile& tile,
                       std::uint8_t* results) const {
-  const auto part = static_cast<int>(divided_up(tile.columns * row_.parts, row_.tile_n));
-  const bool is_full = tile.columns * row_.parts == part * row_.tile_n;  // else kernels write more than exists
-  std::uint8_t* to = is_full ? y + tile.channel : results;
-  call.y_stride = is_full ? y_.channels : row_.tile_n;
+  const auto shape = static_cast<int>(divided_up(tile.columns * row_.parts, row_.tile_n));
+  const bool are_bytes = row_.leaving.as_bytes && requant_.is_below_one();
+  const bool is_full = tile.columns * row_.parts == shape * row_.tile_n;  // else kernels write more than exists
+  std::uint8_t* to = !are_bytes || is_full ? y + tile.channel : results;
+  call.y_stride = to == results ? row_.tile_n : y_.channels;
+  auto pieces = static_cast<std::size_t>(tile.number);
+  for (const Region& region : operands_.regions()) {
+    const Block block = operands_.part(units.block, units.first, region);
+    call.pieces = pieces_.data() + first_piece_[pieces];
+    call.piece_count = static_cast<std::int64_t>(first_piece_[pieces + 1] - first_piece_[pieces]);
+    pieces += schedule_.tiles.size();
+    if (!block.lines) continue;
+    call.stride = block.stride;
+    GemmCall of_region = call;
+    std::uint8_t* first = to + block.first * call.y_stride;
+    if (are_bytes)
+      leave_bytes(of_region, block, first, shape);
+    else
+      leave_sums(of_region, block, first, tile, shape);
+    call.next = 0;  // its first group has asked for them
+  }
+  if (to == results)
+    copy_pixels(y + tile.channel, y_.channels, results, row_.tile_n, tile.columns,
+                units.block.lines * units.block.columns);
+}
+
+// Every line in groups of equal height or one less: one row alone would waste registers.
+void Conv2d::leave_bytes(GemmCall& call, const Block& block, std::uint8_t* y, int shape) const {
   const std::int64_t groups = divided_up(block.columns, row_.tile_m), height = block.columns / groups;
-  const std::int64_t taller = block.columns % groups;
+  const std::int64_t taller = block.columns % groups, next = block.next * call.y_stride;
+  const std::int64_t below = block.below * call.y_stride;
+  call.y_stride = next;
   std::int64_t column = 0;
   for (const auto& [rows, count] : {std::pair{height + 1, taller}, std::pair{height, groups - taller}}) {
     if (!count) continue;
     call.x = block.x + column * block.stride;
-    call.y = to + column * call.y_stride;
+    call.y = y + column * next;
     call.groups = call.line_groups = count;
     call.lines = block.lines;
     call.x_jump = block.line - (count - 1) * rows * block.stride;
-    call.y_jump = (block.columns - (count - 1) * rows) * call.y_stride;
-    kernel_.shape(part, static_cast<int>(rows))(&call);
+    call.y_jump = below - (count - 1) * rows * next;
+    kernel_.shape(shape, static_cast<int>(rows))(&call);
     column += count * rows;
     call.next = 0;  // its first group has asked for them
   }
-  if (is_full) return;
-  copy_pixels(y + tile.channel, y_.channels, results, row_.tile_n, tile.columns, block.lines * block.columns);
 }
 
 // The same where the kernel leaves s32 sums.
-void Conv2d::sum_tile(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile) const {
-  const auto part = static_cast<int>(divided_up(tile.columns * row_.parts, row_.tile_n));
+void Conv2d::leave_sums(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, int shape) const {
+  const std::int64_t pixel = call.y_stride;
   call.y = nullptr;
   for (std::int64_t line = 0; line < block.lines; ++line)
     for (std::int64_t row = 0; row < block.columns; row += row_.tile_m) {
       const std::int64_t rows = std::min<std::int64_t>(row_.tile_m, block.columns - row);
       call.x = block.x + line * block.line + row * block.stride;
       call.groups = call.lines = 1;
-      kernel_.shape(part, static_cast<int>(rows))(&call);
-      const std::ptrdiff_t position = line * block.columns + row;
+      kernel_.shape(shape, static_cast<int>(rows))(&call);
       requant_.leave(row_.isa, tile.channel, {call.sums, row_.tile_n, rows, tile.columns},
-                     y + position * y_.channels + tile.channel, y_.channels);
+                     y + (line * block.below + row * block.next) * pixel, block.next * pixel);
     }
 }
 

@@ -26,6 +26,7 @@ struct Piece {
   std::int32_t first;  // bytes from where a position begins
   std::int32_t steps;  // > 0
   After after;
+  std::int32_t skipped = 0;  // bytes of weights left out before those of the first step
 };
 
 // Generated loops know where members begin: kernels.cc includes the generator's own word for each, as checks.

@@ -16,16 +16,26 @@
 #include "conv/padded_lines.h"
 #include "conv/patches.h"
 #include "gemm/gemm.h"
+#include "gemm/regions.h"
 
 namespace oaq {
 
 // Positions of outputs: `columns` in each of `lines` lines.
 struct Block {
-  const std::uint8_t* x;  // of the first
-  std::ptrdiff_t stride;  // bytes from one position to the next
-  std::ptrdiff_t line;    // from one line to the next
-  std::int64_t lines;
-  std::int64_t columns;
+  const std::uint8_t* x = nullptr;  // of the first
+  std::ptrdiff_t stride = 0;        // bytes from one position to the next
+  std::ptrdiff_t line = 0;          // from one line to the next
+  std::int64_t lines = 0;
+  std::int64_t columns = 0;
+  std::int64_t first = 0;  // its place among the results
+  std::int64_t next = 1;   // places from one position to the next
+  std::int64_t below = 0;  // from one line to the next
+};
+
+// Steps that one register sums, in packed K order.
+struct Run {
+  std::int64_t first;  // byte of k
+  std::int64_t steps;
 };
 
 // Whether a row reads the windows of a convolution in lines. The cost model of plans asks it too.
@@ -52,8 +62,16 @@ class Operands {
   // Bytes of scratch that block() needs.
   std::size_t scratch_bytes() const { return scratch_bytes_; }
 
-  // Adds a run of `steps` steps from byte `first` of k on, in pieces that lie together.
-  void add_pieces(std::int64_t first, std::int64_t steps, After after, std::vector<Piece>& to) const;
+  // Regions of outputs, each with pieces of its own: a single one unless windows are read in lines.
+  const std::vector<Region>& regions() const { return regions_; }
+
+  // Adds what a region sees of a run, in pieces that lie together, of which the last says what becomes of the sums; or
+  // nothing. `left_out`: bytes of weights since the last piece there is.
+  void add_pieces(const Run& run, const Region& region, After after, std::int64_t& left_out,
+                  std::vector<Piece>& to) const;
+
+  // The part of a block of `count` units from `unit` on that lies in a region; no lines if none does.
+  Block part(const Block& block, std::int64_t unit, const Region& region) const;
 
   // `count` units from `unit` on, at most block_units().
   Block block(const std::uint8_t* x, std::int64_t unit, std::int64_t count, std::int64_t group,
@@ -64,8 +82,10 @@ class Operands {
 
   Patches patches_;
   std::optional<PaddedLines> lines_;
-  std::int64_t height_, width_, step_, channels_, stride_, block_units_;
-  std::int64_t line_bytes_;  // of k, in one line of the window
+  std::int64_t height_, width_, step_, tile_m_, channels_, stride_, block_units_;
+  std::int64_t line_bytes_;    // of k, in one line of the window
+  std::int64_t step_weights_;  // bytes
+  std::vector<Region> regions_;
   std::ptrdiff_t line_step_ = 0;
   std::size_t scratch_bytes_ = 0;
 };

@@ -29,6 +29,7 @@ void sums(GemmCall* call) {
     const Piece* piece = call->pieces;
     for (std::int64_t remaining = call->piece_count; remaining > 0; --remaining, ++piece) {
       const std::uint8_t* x = call->x + row * call->stride + piece->first;
+      w += piece->skipped;
       for (std::int32_t step = piece->steps; step > 0; --step, x += 4)
         for (int n = 0; n < kTile; ++n, w += 4)
           sums[n] =

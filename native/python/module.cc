@@ -16,6 +16,7 @@
 #include "conv/patches.h"
 #include "depthwise/depthwise.h"
 #include "gemm/operands.h"
+#include "gemm/regions.h"
 #include "plan/load.h"
 #include "python/dynamic.h"
 #include "python/floats.h"
@@ -102,6 +103,27 @@ bool row_reads_lines(std::string_view name, const PySizes& x, const PySizes& y, 
     return x[2] > 0 && reads_lines(row, window, from, to, groups);
   }
   throw std::invalid_argument("there is no matrix row " + std::string(name));
+}
+
+// (lines, columns, lines and columns of the window that see the image) of every region of a convolution's outputs; see
+// gemm/regions.h.
+std::vector<std::array<std::int64_t, 4>> border_regions(std::int64_t tile_m, const PySizes& x, const PySizes& y,
+                                                        std::array<std::int64_t, 2> kernel,
+                                                        std::array<std::int64_t, 2> stride,
+                                                        std::array<std::int64_t, 4> padding,
+                                                        std::array<std::int64_t, 2> dilation) {
+  const Window window{{kernel[0], kernel[1]},
+                      {stride[0], stride[1]},
+                      {padding[0], padding[1], padding[2], padding[3]},
+                      {dilation[0], dilation[1]}};
+  const Place from{0, x[0], x[1], x[2]}, to{0, y[0], y[1], y[2]};
+  check_window(window, from, to);
+  if (tile_m < 1) throw std::invalid_argument("a tile has a position at least, not " + std::to_string(tile_m));
+  std::vector<std::array<std::int64_t, 4>> sizes;
+  for (const Region& region : regions_of(window, from, to, tile_m))
+    sizes.push_back({region.lines, region.columns, region.seen.line_end - region.seen.line,
+                     region.seen.column_end - region.seen.column});
+  return sizes;
 }
 
 nb::dict build_info() {
@@ -240,6 +262,11 @@ NB_MODULE(_native, module) {
       "reads_lines", &row_reads_lines, nb::arg("row"), nb::arg("x"), nb::arg("y"), nb::arg("kernel"), nb::arg("stride"),
       nb::arg("padding"), nb::arg("dilation"), nb::arg("groups"),
       "Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels).");
+  module.def(
+      "border_regions", &border_regions, nb::arg("tile_m"), nb::arg("x"), nb::arg("y"), nb::arg("kernel"),
+      nb::arg("stride"), nb::arg("padding"), nb::arg("dilation"),
+      "Parts of outputs whose windows see the image alike: (lines, columns, lines and columns of the window that see "
+      "it).");
   module.def("build_info", &build_info, "Compiler, flags and sanitizer of this module.");
   module.def("quantize", &quantize_batch, nb::arg("real").noconvert(), nb::arg("q").noconvert(), nb::arg("scale"),
              nb::arg("zero_point"), nb::arg("clamp"), nb::arg("isa") = "",

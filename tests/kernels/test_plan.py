@@ -162,7 +162,7 @@ def test_a_layers_predicted_cost_is_what_its_plan_costs() -> None:
             assert one.folded_bias is not None
             x_spec, y_spec = (program.tensors[name] for name in (one.node.inputs[0], one.node.output))
             words = words_share(one.node.op, y_spec, one.folded_bias)
-            site = site_of(one.node.op, x_spec.shape, y_spec.shape, words)
+            site = site_of(one.node.op, x_spec.shape, y_spec.shape, words, x_spec.affine.zero_point)
             assert found.costs is not None
             time = predictor_of(program, found.costs)
             cost = predict_layer_cost(laid.rows, x, rows, site, time)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,8 @@ GEOMETRY = [
     {"kernel": (2, 2), "size": (6, WIDTH + 1)},
     {"kernel": (1, 1), "stride": (3, 2), "size": (7, 2 * WIDTH)},
     {"kernel": (1, 2), "padding": (0, 0, 1, 0), "zero_point": 255, "size": (4, WIDTH)},
+    {**SAME, "zero_point": 0, "size": (6, WIDTH)},
+    {**SAME, "zero_point": 128, "size": (6, WIDTH)},
 ]
 
 
@@ -115,3 +119,48 @@ def test_what_does_not_lie_in_lines(row: str, channels: int, geometry: dict[str,
     program = windows(row, 36, channels, **geometry)
     assert found(row, program) == operands
     check(program, inputs(program, "random"), row)
+
+
+BORDERS = [
+    {**SAME, "size": (10, WIDTH)},
+    {**SAME, "size": (13, 6)},
+    {**SAME, "size": (5, 12)},
+    {"kernel": (5, 5), "padding": (2, 2, 2, 2), "size": (9, 12)},
+    {"kernel": (3, 3), "padding": (1, 1, 1, 1), "stride": (2, 2), "size": (13, 24)},
+    {"kernel": (3, 3), "padding": (4, 4, 0, 0), "size": (3, WIDTH + 2)},
+    {"kernel": (3, 2), "padding": (2, 0, 1, 1), "dilation": (2, 1), "size": (8, 11)},
+]
+"""Windows that see padding at some of their places, and some that see nothing else."""
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("geometry", BORDERS)
+@pytest.mark.parametrize("kind", ["extreme", "small", "wide"])
+def test_products_with_zeros_at_the_border_may_be_left_out(row: str, geometry: dict[str, object], kind: str) -> None:
+    """Padding that holds what a row multiplies as zero, and padding that does not."""
+    for zero_point in (ROWS[row].shift, 7):
+        program = windows(row, kind=kind, zero_point=zero_point, **geometry)
+        for inputs_of in ("hi", "lo", "random"):
+            check(program, inputs(program, inputs_of), row)
+
+
+@pytest.mark.parametrize("row", GEMM)
+@pytest.mark.parametrize("steps", [1, 3, 6, 13, 100])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_runs_end_anywhere_beside_steps_that_see_padding(row: str, steps: int, threads: int) -> None:
+    program = windows(row, kind="small", zero_point=ROWS[row].shift, **SAME | {"size": (10, WIDTH)})
+    compare(held(plan(program, rows=[row]), steps), inputs(program, "random"), threads)
+
+
+@pytest.mark.parametrize("row", GEMM)
+def test_a_tile_whose_weights_are_seen_by_no_window_at_the_border(row: str) -> None:
+    """Steps of zeros are left out of schedules; what is left of a tile may lie wholly in padding."""
+    program = windows(row, 2 * ROWS[row].tile_n, zero_point=ROWS[row].shift, **SAME | {"size": (10, WIDTH)})
+    (node,) = program.nodes
+    assert isinstance(node.op, ops.Conv2d)
+    weight = node.op.weight.copy()
+    weight[:, 1:], weight[:, :, 1:] = 0, 0
+    only = dataclasses.replace(
+        program, nodes=(dataclasses.replace(node, op=dataclasses.replace(node.op, weight=weight)),)
+    )
+    check(only, inputs(only, "random"), row)

@@ -23,6 +23,7 @@ template <typename Rule, int kRows>
   Rule run;
   run.clear();
   for (const Piece* piece = call.pieces; piece != end; ++piece) {
+    w += piece->skipped;
     run.add(x + piece->first, call.stride, w, piece->steps);
     w += std::ptrdiff_t{piece->steps} * Rule::kTile * Rule::kStep;
     if (piece->after == After::kGoOn) continue;

@@ -40,6 +40,7 @@ template <typename Rule, int kRows, int kFours>
   Rule run;
   run.clear();
   for (const Piece* piece = call.pieces;; ++piece) {
+    w += piece->skipped;
     run.add(x + piece->first, static_cast<std::ptrdiff_t>(call.stride), w, piece->steps);
     if (piece == last) return added<Rule, kRows, kFours>(before, run);
     w += std::ptrdiff_t{piece->steps} * kTile * kStep;

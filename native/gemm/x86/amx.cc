@@ -52,6 +52,7 @@ void sum_group(const GemmCall& call, const std::uint8_t* x, std::ptrdiff_t secon
   const Piece* const end = call.pieces + call.piece_count;
   for (const Piece* piece = call.pieces; piece != end; ++piece) {
     const std::uint8_t* at = x + piece->first;
+    w += piece->skipped;
     for (std::int32_t step = piece->steps; step > 0; --step, at += kTileBytes, w += kStepBytes) {
       unrolled<kVectors>([&](auto v) { load_tile<w_tile(v)>(w + v * kTileBytes, kQuadBytes); });
       unrolled<kBlocks>([&](auto block) {

@@ -47,6 +47,7 @@ from gemm.x86.tile import (
     PIECE,
     PIECE_AFTER,
     PIECE_BYTES,
+    PIECE_SKIPPED,
     PIECE_STEPS,
     PIECES,
     STRIDE,
@@ -120,7 +121,9 @@ def start_run(tile: Tile) -> Iterator[str]:
 
 
 def start_piece(tile: Tile) -> Iterator[str]:
-    """Point at its first operands."""
+    """Point at its first operands and weights."""
+    yield f"movslq {PIECE_SKIPPED}(%rdx), %r9"
+    yield "addq %r9, %rsi"
     yield "movslq (%rdx), %r9"
     yield f"addq {X}(%rdi), %r9"
     if tile.rows > 3:

@@ -42,8 +42,8 @@ CALL = {
     "y_jump": Y_JUMP,
 }
 """Where the members of GemmCall begin."""
-PIECE_STEPS, PIECE_AFTER, PIECE_BYTES = 4, 8, 12
-PIECE = {"first": 0, "steps": PIECE_STEPS, "after": PIECE_AFTER}
+PIECE_STEPS, PIECE_AFTER, PIECE_SKIPPED, PIECE_BYTES = 4, 8, 12, 16
+PIECE = {"first": 0, "steps": PIECE_STEPS, "after": PIECE_AFTER, "skipped": PIECE_SKIPPED}
 """Where the members of Piece begin."""
 ADD, GO_ON, BEGIN = range(3)
 GENERAL, FLOATS, IN_WORDS = range(3)

@@ -205,7 +205,9 @@ def work_of(planned: NodePlan, program: IntProgram, memory: Memory) -> Work:
     runs = RunCount(schedule.tiles, schedule.steps, schedule.spills, len(schedule.packed))
     raw_bias = planned.proof.folded_bias - planned.proof.shift * op.weight.reshape(len(op.weight), -1).sum(axis=1)
     words = words_share(op, program.tensors[planned.node.output], raw_bias)
-    return sum_work(planned.row, site_of(op, x[0], y, words), runs, memory, one_by_one=runs_one_by_one(op))
+    zero_point = program.tensors[planned.node.inputs[0]].affine.zero_point
+    site = site_of(op, x[0], y, words, zero_point)
+    return sum_work(planned.row, site, runs, memory, one_by_one=runs_one_by_one(op))
 
 
 def _table(measured: Mapping[str, _Points], cache: int) -> CostTable:

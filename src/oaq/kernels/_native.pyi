@@ -29,6 +29,19 @@ def reads_lines(
     Whether a matrix row reads the windows of a convolution as they lie; x and y are (height, width, channels).
     """
 
+def border_regions(
+    tile_m: int,
+    x: Sequence[int],
+    y: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> list[list[int]]:
+    """
+    Parts of outputs whose windows see the image alike: (lines, columns, lines and columns of the window that see it).
+    """
+
 def build_info() -> dict:
     """Compiler, flags and sanitizer of this module."""
 

@@ -277,7 +277,8 @@ def _plan_node(node: Node, rules: _Rules) -> NodePlan:
             shapes=all_shapes,
         )
     words = words_share(node.op, y, proof[node.name].folded_bias)
-    layer = _Layer(node, node.op, site_of(node.op, shapes[0], y.shape, words), proof[node.name], rules.time)
+    site = site_of(node.op, shapes[0], y.shape, words, zero_points[0])
+    layer = _Layer(node, node.op, site, proof[node.name], rules.time)
     suited = [row for row in candidates if layer.suits(row)] or candidates
     for_few_bits = [row for row in suited if row.looks_up] if rules.forces else []
     choice = _choose(layer, for_few_bits or suited)

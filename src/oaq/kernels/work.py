@@ -41,6 +41,7 @@ from math import gcd, prod
 from typing import Final
 
 from oaq import operators as ops
+from oaq.kernels.borders import Axis, Region, regions, shares
 from oaq.kernels.lookup_work import PLACE, lookup_work
 from oaq.kernels.table import KernelRow, native_matrix_row
 from oaq.operators.tensor import Shape, as_image
@@ -104,6 +105,7 @@ class Site:
         groups: of the convolution.
         words: part of the results that is requantized in 16 bits.
         is_volume: its windows reach over planes.
+        pads_with: the byte that padding holds; None if it is not known.
     """
 
     x: tuple[int, int, int]
@@ -115,6 +117,7 @@ class Site:
     groups: int = 1
     words: float = 0.0
     is_volume: bool = False
+    pads_with: int | None = None
 
     @property
     def positions(self) -> int:
@@ -162,15 +165,18 @@ def expected_in_lines(row: KernelRow, site: Site) -> bool:
         not site.is_direct
         and not site.is_volume
         and whole_steps
-        and 4 * (width // -(-width // row.tile_m)) >= 3 * row.tile_m
+        and 4 * width >= 3 * row.tile_m * -(-width // row.tile_m)
     )
 
 
-def site_of(op: ops.Products, x: Shape, y: Shape, words: float = 0.0) -> Site:
-    """Describe a node from the shapes of its input and output, and the part of its results that leaves in 16 bits."""
+def site_of(op: ops.Products, x: Shape, y: Shape, words: float = 0.0, pads_with: int | None = None) -> Site:
+    """Describe a node from the shapes of its input and output.
+
+    ``words``: the part of its results that leaves in 16 bits; ``pads_with``: the byte that padding holds.
+    """
     if op.window is None:
         return Site(as_image(x), as_image(y), words=words)
-    return window_site(op.window, x, y, groups=op.channel_groups, words=words)
+    return replace(window_site(op.window, x, y, groups=op.channel_groups, words=words), pads_with=pads_with)
 
 
 def window_site(window: Window, x: Shape, y: Shape, *, groups: int = 1, words: float = 0.0) -> Site:
@@ -226,17 +232,29 @@ def _gemm(row: KernelRow, site: Site, runs: RunCount) -> dict[str, float]:
     width = row.tile_n // row.parts
     registers = site.groups * -(-per_group // width)
     share = registers / runs.tiles  # of a tile's registers, the mean over tiles: the last may need fewer
-    lines, columns = site.y[:2] if lies_in_lines(row, site) else (1, positions)
-    groups = lines * -(-columns // row.tile_m)
+    places, groups = _by_place(row, site)
     return {
-        "steps": positions * runs.issues * share,
+        "steps": places * runs.issues * share,
         "turns": groups * (runs.issues + runs.gaps) * share,
-        "spills": positions * (runs.segments - runs.tiles) * share,
+        "spills": places * (runs.segments - runs.tiles) * share,
         "starts": float(groups * runs.segments),
         **_leaving(positions * registers, site.words),
         "tails": float(positions * site.groups * (per_group % width > 0)),
         **_gathered(row, site),
     }
+
+
+def _by_place(row: KernelRow, site: Site) -> tuple[float, float]:
+    """(positions, groups of them), each counted as the part of its window that sees the image."""
+    if not lies_in_lines(row, site):
+        return site.positions, -(-site.positions // row.tile_m)
+    axes = [
+        Axis(site.kernel[at], site.stride[at], site.dilation[at], site.padding[2 * at], site.x[at], site.y[at])
+        for at in (0, 1)
+    ]
+    uncut = (Region(site.y[0], site.y[1], prod(site.kernel)),)
+    leaves_out = any(site.padding) and site.pads_with == row.shift
+    return shares(regions(row.tile_m, *axes) if leaves_out else uncut, row.tile_m, site.kernel)
 
 
 def _leaving(registers: int, words: float) -> dict[str, float]:

@@ -5,6 +5,7 @@ Predicted for the rows of a quantization target (``kernels.targets``).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Final
 
@@ -33,13 +34,18 @@ def predictor_of_graph(graph: fg.FloatGraph, target: KernelTarget = AVX2) -> Pre
 
 
 def layer_site(graph: fg.FloatGraph, node: fg.FloatNode, op: fg.FloatProducts) -> Site:
-    """Where a layer stands; what is never below zero is taken to leave in 16 bits (``ptq.words`` sees to it)."""
+    """Where a layer stands.
+
+    What is never below zero is taken to leave in 16 bits (``ptq.words`` sees to it), and to have the zero point 0.
+    """
     x, y = (as_image(channels_last(graph.shapes[name])) for name in (node.inputs[0], node.output))
     words = float(node.clamp is not None and node.clamp[0] == 0.0)
     if not isinstance(op, fg.FloatConv2d):
         return Site(x, y, words=words)
     window = Window(op.kernel, op.stride, op.padding, op.dilation)
-    return window_site(window, x, y, groups=op.groups, words=words)
+    writer = graph.producer(node.inputs[0])
+    pads_with = 0 if writer is not None and writer.clamp is not None and writer.clamp[0] == 0.0 else None
+    return replace(window_site(window, x, y, groups=op.groups, words=words), pads_with=pads_with)
 
 
 def other_seconds(graph: fg.FloatGraph, time: Predictor) -> float:

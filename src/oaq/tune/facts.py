@@ -104,7 +104,8 @@ def stands_of(facts: Facts, timings: Sequence[Timings]) -> dict[str, tuple[Stand
     stands = {}
     for name, layer in facts.layers.items():
         node = layer.node
-        site = site_of(node.products, program.tensors[node.inputs[0]].shape, program.tensors[node.output].shape, 1.0)
+        x, y = (program.tensors[tensor] for tensor in (node.inputs[0], node.output))
+        site = site_of(node.products, x.shape, y.shape, 1.0, x.affine.zero_point)
         stands[name] = tuple(Stand(_rows(layer, isa_timings), site, planner, isa_timings) for isa_timings in timings)
     return stands
 
