@@ -240,7 +240,25 @@ def test_roundings_that_look_at_data_keep_the_budget(rounding: str, budget: floa
     assert report.cost <= budget * (1 + 1e-9)
 
 
+def test_long_sums_may_round_to_nearest_where_others_look_at_data() -> None:
+    """Bits by hand settle everything but the rounding, so each layer is one of two."""
+    uniform = Uniform(4, 5, Target("pure", 16), first_last_bits=None)
+    everywhere, mixed, nowhere = (
+        quantize(net(), images(), uniform=uniform, informed_terms=terms) for terms in (None, 40, 0)
+    )
+    nearest = quantize(net(), images(), uniform=uniform, rounding="nearest")
+    looked_at = []
+    for nodes in zip(*(program.summing_nodes() for program in (everywhere, mixed, nowhere, nearest)), strict=True):
+        informed, of_mixed, of_nowhere, plain = (node.products.weight for node in nodes)
+        looked_at.append(nodes[0].products.terms <= 40)
+        assert np.array_equal(of_nowhere, plain)
+        assert np.array_equal(of_mixed, informed if looked_at[-1] else plain)
+    assert 0 < sum(looked_at) < len(looked_at)
+
+
 def test_what_cannot_be_asked_for_is_refused() -> None:
+    with pytest.raises(CalibrationError, match="informed_terms is a number of products"):
+        Options(informed_terms=-1)
     with pytest.raises(CalibrationError, match="axe, adaround, nearest"):
         Options(rounding="stochastic")  # type: ignore[arg-type]
     with pytest.raises(CalibrationError, match="weight_bits: 2 to 8"):

@@ -60,6 +60,13 @@ def add_choices(parser: argparse.ArgumentParser) -> None:
         help="of weights: with error feedback inside the accumulators' budgets, learned (takes longer), or to nearest, "
         "which looks at no data (default axe)",
     )
+    parser.add_argument(
+        "--informed-terms",
+        type=int,
+        metavar="K",
+        help="layers that sum more than K products round to nearest, whatever --rounding says: where calibration shows "
+        "fewer positions than that, data have little to say (default: none do)",
+    )
     _add_weights(parser)
 
 
@@ -109,6 +116,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
         calibration=arguments.calibration,
         requantize=arguments.requantize,
         rounding=arguments.rounding,
+        informed_terms=arguments.informed_terms,
         target=target_of(arguments),
         weights=_pieces(arguments) or "uniform",
     )

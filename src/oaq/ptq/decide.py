@@ -118,7 +118,8 @@ class Decider:
         graph = self._graph = balanced.graph
         self._roots, self._options = roots, options
         self._order = list(dict.fromkeys(roots[name] for name in graph.shapes))
-        means, moments = MeanInputs(graph), Moments(graph, sum(len(next(iter(chunk.values()))) for chunk in chunks))
+        samples = sum(len(next(iter(chunk.values()))) for chunk in chunks)
+        means, moments = MeanInputs(graph), Moments(graph, samples, options.informed_terms)
 
         def watch(values: Mapping[str, torch.Tensor]) -> None:
             if options.correct_bias:
@@ -208,11 +209,13 @@ class Decider:
 
     @cached_property
     def _data(self) -> dict[str, LayerData]:
-        """What roundings that look at data know of every layer, by node name; the sums behind it are freed."""
+        """What roundings that look at data know of layers, by node name; the sums behind it are freed."""
         sums, self._sums = self._sums, None
         if sums is None:
             return {}
-        told = zip(sums.covariances(), self._told_of("covariance", PRICED, FACTORED), strict=True)
+        names = sums.names
+        looked_at = (layer for layer in self._told_of("covariance", PRICED, FACTORED) if layer.node.name in names)
+        told = zip(sums.covariances(), looked_at, strict=True)
         return dict(side_by_side(lambda named: (named[0], layer_data(named[1])), (named for named, _ in told)))
 
     def _told_of(self, kind: str, start: float, end: float) -> Iterator[Layer]:
@@ -330,7 +333,7 @@ class Decider:
                 layer_params, weight = settled_params(
                     layer, odd(scales[name]), scales[name], ends, bound, round_again=odd
                 )
-            elif self._options.rounding == "nearest":
+            elif name not in data:
                 weight, scale = coarsened(layer.rows, scales[name], bound)
                 layer_params, weight = settled_params(layer, weight, scale, ends, bound, corrects=self._corrects)
             else:

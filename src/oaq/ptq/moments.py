@@ -63,16 +63,25 @@ class Moments:
     Args:
         graph: whose layers.
         samples: how many there will be: the fewer, the more positions of each are looked at.
+        most: products of a sum; layers of longer sums are left out. None: none are.
     """
 
-    def __init__(self, graph: FloatGraph, samples: int) -> None:
+    def __init__(self, graph: FloatGraph, samples: int, most: int | None = None) -> None:
         self._graph, self._samples = graph, max(samples, 1)
-        self._sums = {node.name: _Sums() for node, _ in layers(graph)}
+        names = (node.name for node, op in layers(graph) if most is None or prod(op.weight.shape[1:]) <= most)
+        self._sums = {name: _Sums() for name in names}
         self._places = np.random.default_rng(SEED)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the layers that are looked at."""
+        return frozenset(self._sums)
 
     def add(self, values: Mapping[str, torch.Tensor]) -> None:
         """Add a batch; ``values`` holds, by name, what every layer reads."""
         for node, op in layers(self._graph):
+            if node.name not in self._sums:
+                continue
             terms = prod(op.weight.shape[1:])
             least = LEAST_IN_ALL[isinstance(op, FloatConv2d) and op.groups > 1]
             enough = -(-max(least, PER_OPERAND * terms) // self._samples)

@@ -32,6 +32,9 @@ class Options:
         correct_bias: take back what rounding weights does to the mean of each channel.
         rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
             longer) or "nearest", which looks at no data.
+        informed_terms: layers that sum more products than this round to nearest, whatever ``rounding`` says. Where
+            calibration shows fewer positions than a sum has operands, error feedback has little to learn from, and
+            takes most of the time. None: every layer looks at data.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
         daq: few levels for each channel that chosen layers read, placed by its distribution, instead of a budget; all
             other layers keep 8 bits.
@@ -50,6 +53,7 @@ class Options:
     across_functions: bool = False
     correct_bias: bool = True
     rounding: Rounding = "axe"
+    informed_terms: int | None = None
     uniform: Uniform | None = None
     daq: Daq | None = None
     requantize: Semantics = "float32_half_even"
@@ -68,6 +72,8 @@ class Options:
             raise CalibrationError(f"calibration is one of {', '.join(CALIBRATIONS)}, not {self.calibration!r}")
         if self.rounding not in ROUNDINGS:
             raise CalibrationError(f"rounding is one of {', '.join(ROUNDINGS)}, not {self.rounding!r}")
+        if self.informed_terms is not None and self.informed_terms < 0:
+            raise CalibrationError(f"informed_terms is a number of products, not {self.informed_terms}")
         if self.requantize not in SEMANTICS:
             raise CalibrationError(f"requantize is one of {', '.join(SEMANTICS)}, not {self.requantize!r}")
         if self.target not in TARGETS:

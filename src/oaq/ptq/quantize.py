@@ -86,6 +86,7 @@ def quantize(
     across_functions: bool = DEFAULTS.across_functions,
     correct_bias: bool = DEFAULTS.correct_bias,
     rounding: Rounding = DEFAULTS.rounding,
+    informed_terms: int | None = DEFAULTS.informed_terms,
     uniform: Uniform | None = DEFAULTS.uniform,
     daq: Daq | None = DEFAULTS.daq,
     requantize: Semantics = DEFAULTS.requantize,
@@ -111,6 +112,8 @@ def quantize(
         correct_bias: take back what rounding weights does to the mean of each channel.
         rounding: of weights: "axe" (error feedback inside the budgets of the accumulators), "adaround" (learned, takes
             longer) or "nearest", which looks at no data.
+        informed_terms: layers that sum more products than this round to nearest, whatever ``rounding`` says; None: none
+            do.
         uniform: the same bits in every layer and an accumulator that all keep, instead of a budget.
         daq: few levels for each channel that chosen layers read, placed by its distribution, instead of a budget.
         requantize: the semantics of the program, "float32_half_even" or "fixed_point".
@@ -135,6 +138,7 @@ def quantize(
         across_functions=across_functions,
         correct_bias=correct_bias,
         rounding=rounding,
+        informed_terms=informed_terms,
         uniform=uniform,
         daq=daq,
         requantize=requantize,

@@ -129,14 +129,14 @@ def make_candidates(
         readers: layers that read it.
         costs: by node name, (Z,) over ``FILL_CANDIDATES``.
         calibration: how ranges are chosen.
-        gains: by node name, the part of the error of rounding to nearest that is left; all of it if None.
+        gains: by node name, the part of the error of rounding to nearest that is left; all of it where nothing is said.
     """
     most = min((layer.most_steps for layer in readers), default=STEPS[0])
     allowed = [steps for steps in STEPS if steps <= most]
     clips = [choose_clip(histogram, steps, calibration) for steps in allowed]
     errors = tuple(
         np.stack([layer.errors_at(FILL_CANDIDATES, steps) for steps in allowed])
-        * (gains[layer.node.name] if gains else 1.0)
+        * (gains or {}).get(layer.node.name, 1.0)
         for layer in readers
     )
     return Candidates(
