@@ -33,6 +33,7 @@ class Choices:
     Attributes:
         budget: as of ``oaq.ptq.options.Options``.
         rounding: of weights.
+        informed_terms: products of the longest sums that rounding looks at data for; None: of any.
         origin: what is captured: "torch", or "onnx", the module's export.
         requantize: semantics of the program.
     """
@@ -41,11 +42,13 @@ class Choices:
     rounding: Rounding = "axe"
     origin: str = "torch"
     requantize: Semantics = "float32_half_even"
+    informed_terms: int | None = None
 
     def __str__(self) -> str:
         budget = "none" if self.budget is None else f"{self.budget:g}"
         fixed = ", in fixed point" if self.requantize == "fixed_point" else ""
-        return f"rounding {self.rounding}, budget {budget}, from {self.origin}{fixed}"
+        rounding = self.rounding + (f" up to {self.informed_terms} products" if self.informed_terms is not None else "")
+        return f"rounding {rounding}, budget {budget}, from {self.origin}{fixed}"
 
 
 def parse_budget(text: str) -> float | None:
@@ -83,7 +86,12 @@ def earlier_program(path: Path, source: str) -> IntProgram | None:
 
 def quantize(model: nn.Module | str, batches: Sequence[Batch], choices: Choices) -> IntProgram:
     """``oaq.quantize`` by ``choices`` under a bar."""
-    options = Options(budget=choices.budget, rounding=choices.rounding, requantize=choices.requantize)
+    options = Options(
+        budget=choices.budget,
+        rounding=choices.rounding,
+        informed_terms=choices.informed_terms,
+        requantize=choices.requantize,
+    )
     return quantize_by(options, model, batches)
 
 

@@ -94,7 +94,9 @@ def program_of(
         return oaq.load(flags.program)
     budget = network.budget if flags.budget is ... else flags.budget
     semantics: Semantics = "fixed_point" if flags.fixed_point else "float32_half_even"
-    choices = Choices(budget, flags.rounding or network.rounding, flags.origin, semantics)
+    rounding = flags.rounding or network.rounding
+    terms = network.informed_terms if rounding == network.rounding else None
+    choices = Choices(budget, rounding, flags.origin, semantics, terms)
     subject = f"{network.name}, weights {weights_digest(net)}, {flags.images} photos"
     path, source = folder / f"{name_of(flags)}.oaq", f"recipes.detection, {subject}, {choices}"
     earlier = earlier_program(path, source) if flags.resume else None

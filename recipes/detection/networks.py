@@ -28,15 +28,17 @@ class DetectionNetwork:
         load: (file of weights or None, folder for what is made, steps of training) to the network in eval mode and
             its task.
         budget: predicted cost at which it is quantized unless --budget says otherwise.
-        rounding: of weights unless --rounding says otherwise. Heads of 3 x 3 windows over 1280 channels sum 11520
-            products and calibration shows them 6400 positions: error feedback has nothing to learn from there, and
-            takes most of the time.
+        rounding: of weights unless --rounding says otherwise.
+        informed_terms: products of the longest sums that rounding looks at data for. Heads of 3 x 3 windows over 1280
+            channels sum 11520 products and calibration shows them 6400 positions: error feedback has nothing to learn
+            from there, and takes most of the time.
     """
 
     name: str
     load: Callable[[Path | None, Path, int], Loaded]
     budget: float | None
     rounding: Rounding
+    informed_terms: int | None = None
 
 
 def load_yolo(weights: Path | None, folder: Path, steps: int) -> Loaded:
@@ -58,7 +60,7 @@ def load_yolo(weights: Path | None, folder: Path, steps: int) -> Loaded:
 NETWORKS: Final[Mapping[str, DetectionNetwork]] = {
     network.name: network
     for network in (
-        DetectionNetwork("ssd-mobilenet-v2", lambda weights, _folder, _steps: ssd.load(weights), 1.2, "nearest"),
+        DetectionNetwork("ssd-mobilenet-v2", lambda weights, _folder, _steps: ssd.load(weights), 1.05, "axe", 2000),
         DetectionNetwork("yolo", load_yolo, 1.2, "nearest"),
     )
 }

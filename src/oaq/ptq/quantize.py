@@ -231,4 +231,7 @@ def _metadata(options: Options, samples: int) -> dict[str, str]:
     if options.pieces is not None:
         description += f", weights {options.pieces}"
     suited = "" if options.target == DEFAULT_TARGET else f", for {options.target}"
-    return {"quantized": f"{description}, {options.rounding}, {options.calibration}, {samples} samples{suited}"}
+    rounding = options.rounding
+    if options.informed_terms is not None and rounding != "nearest":
+        rounding += f" up to {options.informed_terms} products"
+    return {"quantized": f"{description}, {rounding}, {options.calibration}, {samples} samples{suited}"}
