@@ -2,6 +2,7 @@
 // gathered for groups of positions, every tile of outputs sums them, and bytes leave sixteen outputs together.
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -19,7 +20,7 @@ namespace {
 
 constexpr std::int64_t kBandBytes = 320 * 1024;  // of sheets and streams
 constexpr std::int64_t kMadeGroups = 4;          // of positions that tables are made for, at least
-constexpr std::int64_t kNearBytes = 32 * 1024;   // of indices that every tile of a block finds in the first cache
+constexpr std::int64_t kNearBytes = 24 * 1024;   // of indices that every tile of a block finds in the first cache
 constexpr std::int64_t kStored = 64;             // outputs whose results leave together
 constexpr std::size_t kWidest = 64;              // vector
 constexpr double kProducts = 500;                // a nanosecond, about
@@ -52,9 +53,13 @@ class LookupConv : public Step {
   };
   void place_scratch();
   void gather_whole();
+  void find_in_place();
   void add_shares(int zero_point);
   void add_stretches();
   std::int64_t units() const { return divided_up(grid_.positions(), unit_); }
+  bool has_in_place() const { return in_place_ < sheets_.columns.size(); }
+  std::uint8_t* sheets_of(const Band& band, std::uint8_t* scratch) const;
+  void clear_around(const Band& band, std::uint8_t* scratch) const;
   void pack(const std::uint8_t* x, const Band& band, std::int64_t group, std::uint8_t* scratch) const;
   std::int64_t lines_of(std::int64_t units) const;
   std::int64_t stream_bytes(std::int64_t units) const;
@@ -76,7 +81,10 @@ class LookupConv : public Step {
   std::vector<LookupStretch> stretches_;
   std::vector<std::size_t> first_stretch_;  // of each tile; at last, how many there are
   std::vector<LookupShare> shares_;
-  std::vector<bool> is_plain_;                    // of each group of columns: GatherCall::are_plain
+  std::vector<bool> is_plain_;  // of each group of columns: GatherCall::are_plain
+  // The group of columns whose streams are the sheets, if there is one, and its first stream; else how many there are.
+  std::size_t in_place_ = 0;
+  std::int64_t in_place_stream_ = 0;
   std::array<std::int64_t, kWidest> in_order_{};  // bytes from a pixel to those that follow it
   // Of a band of all positions, if there is one: its pixels, and the pieces of each group of columns.
   Span whole_pixels_{};
@@ -106,6 +114,8 @@ LookupConv::LookupConv(const ConvSpec& spec, const LookupLoops& loops)
     throw std::invalid_argument(std::to_string(spec.bias.size()) + " biases for " + std::to_string(y_.channels) +
                                 " outputs");
   for (std::size_t i = 0; i < kWidest; ++i) in_order_[i] = static_cast<std::int64_t>(i) * x_.channels;
+  in_place_ = sheets_.columns.size();
+  if (spec.x_zero_point == 0) find_in_place();
   place_scratch();
   add_shares(spec.x_zero_point);
   add_stretches();
@@ -119,6 +129,47 @@ std::int64_t LookupConv::lines_of(std::int64_t units) const { return units * uni
 std::int64_t LookupConv::stream_bytes(std::int64_t units) const {
   const std::int64_t lines = grid_.is_direct() ? lines_of(units) : grid_.stream_lines(lines_of(units));
   return static_cast<std::int64_t>(bytes_of({lines, grid_.unit()}));
+}
+
+// Under a column of the window that sees pixels where outputs lie, sheets are streams: they are packed where those lie,
+// and nothing is gathered. Zero points have index 0.
+void LookupConv::find_in_place() {
+  for (std::size_t group = 0; group < sheets_.columns.size(); ++group) {
+    const std::span<const Sheets::Share> shares(sheets_.shares.data() + sheets_.first[group],
+                                                sheets_.first[group + 1] - sheets_.first[group]);
+    bool are_sheets =
+        grid_.is_in_place(sheets_.columns[group]) && static_cast<std::int64_t>(shares.size()) == sheets_.count();
+    for (std::size_t i = 0; are_sheets && i < shares.size(); ++i) {
+      const auto place = static_cast<std::int32_t>(i);
+      are_sheets = shares[i].is_first && shares[i].sheet == place && shares[i].stream == shares[0].stream + place;
+    }
+    // A stream that another tap adds to is no sheet.
+    for (const Sheets::Share& share : sheets_.shares)
+      are_sheets = are_sheets && (share.is_first || share.stream < shares[0].stream ||
+                                  share.stream >= shares[0].stream + sheets_.count());
+    if (!are_sheets) continue;
+    in_place_ = group, in_place_stream_ = shares[0].stream;
+    return;
+  }
+}
+
+// Where the sheets of a band begin.
+std::uint8_t* LookupConv::sheets_of(const Band& band, std::uint8_t* scratch) const {
+  if (!has_in_place()) return scratch + scratch_.sheets + kSlack;
+  std::uint8_t* first = scratch + scratch_.index + in_place_stream_ * stream_pitch_;
+  return band.pixels.size() ? first + grid_.before(band.positions.begin / grid_.unit(), band.pixels) : first;
+}
+
+// Of streams that are sheets, what lies around the tensor's pixels.
+void LookupConv::clear_around(const Band& band, std::uint8_t* scratch) const {
+  const std::int64_t size = grid_.stream_lines(band.positions.size() / grid_.unit()) * grid_.unit();
+  std::uint8_t* stream = scratch + scratch_.index + in_place_stream_ * stream_pitch_;
+  const auto before = static_cast<std::size_t>(sheets_of(band, scratch) - stream);
+  const auto end = before + static_cast<std::size_t>(band.pixels.size());
+  for (std::int64_t sheet = 0; sheet < sheets_.count(); ++sheet, stream += stream_pitch_) {
+    std::memset(stream, 0, before);
+    std::memset(stream + end, 0, static_cast<std::size_t>(size) - end);
+  }
 }
 
 // The band, the blocks in it, and what they need.
@@ -136,6 +187,7 @@ void LookupConv::place_scratch() {
   pitch_ = divided_up(grid_.most_pixels(lines_of(band_units_)), width) * width;
   constexpr auto kLines = static_cast<std::int64_t>(kLine);
   stream_pitch_ = (divided_up(stream_bytes(band_units_) + kLines, kLines) | 1) * kLines;  // odd: in all sets of a cache
+  if (has_in_place()) pitch_ = stream_pitch_;
   std::size_t at = 0;
   const auto place = [&at](std::size_t bytes) {
     const std::size_t begin = at;
@@ -144,7 +196,7 @@ void LookupConv::place_scratch() {
     return begin;
   };
   scratch_.planes = place(lines({divided_up(channels_, 16) * 16 + 1, width}));
-  scratch_.sheets = place(lines({sheets, pitch_}) + 2 * kSlack);
+  scratch_.sheets = place(has_in_place() ? 0 : lines({sheets, pitch_}) + 2 * kSlack);
   scratch_.pieces = place(lines({most_pieces(), sizeof(LookupPiece)}));
   scratch_.index = place(lines({sheets_.streams, stream_pitch_}) + kSlack);
   scratch_.tables = place(lines({static_cast<std::int64_t>(tables_.scratch_bytes())}));
@@ -254,7 +306,7 @@ void LookupConv::pack(const std::uint8_t* x, const Band& band, std::int64_t grou
                       sheets_.operands,
                       operand_bits(row_),
                       scratch + scratch_.planes,
-                      scratch + scratch_.sheets + kSlack,
+                      sheets_of(band, scratch),
                       pitch_};
   for (std::int64_t first = band.pixels.begin; first < band.pixels.end; first += loops_.width) {
     PackCall here = call;
@@ -268,6 +320,7 @@ void LookupConv::pack(const std::uint8_t* x, const Band& band, std::int64_t grou
     }
     loops_.pack(here);
   }
+  if (has_in_place()) clear_around(band, scratch);
 }
 
 // The streams of a band.
@@ -275,12 +328,13 @@ void LookupConv::gather(const Band& band, std::uint8_t* scratch) const {
   auto* pieces = reinterpret_cast<LookupPiece*>(scratch + scratch_.pieces);
   const Span lines{band.positions.begin / grid_.unit(), band.positions.end / grid_.unit()};
   GatherCall call{};
-  call.sheets = scratch + scratch_.sheets + kSlack;
+  call.sheets = sheets_of(band, scratch);
   call.pieces = pieces;
   call.widest =
       static_cast<int>(std::min<std::int64_t>(grid_.is_direct() ? loops_.width : grid_.longest_piece(), loops_.width));
   call.to = scratch + scratch_.index;
   for (std::size_t group = 0; group < sheets_.columns.size(); ++group) {
+    if (group == in_place_) continue;
     call.shares = shares_.data() + sheets_.first[group];
     call.share_count = static_cast<std::int64_t>(sheets_.first[group + 1] - sheets_.first[group]);
     call.are_plain = is_plain_[group];

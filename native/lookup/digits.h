@@ -70,6 +70,16 @@ class Grid {
   struct Columns {
     std::int64_t tap, below, tap_line;
   };
+  // Whether a stream of them holds the tensor's pixels in their order, zero points in front of them and behind.
+  bool is_in_place(const Columns& columns) const {
+    return joins_lines() && columns.below == 0 && columns.tap * window_.dilation[1] == window_.padding[2];
+  }
+
+  // How many positions of such a stream, for outputs from `line` on, lie in front of `pixels`, which are not empty.
+  std::int64_t before(std::int64_t line, Span pixels) const {
+    return pixels.begin - (line - window_.padding[0]) * y_width_;
+  }
+
   std::int64_t pieces(const Columns& columns, Span lines, std::int64_t most_lines, int most, std::int64_t first,
                       LookupPiece* to) const;
 

@@ -220,6 +220,27 @@ def test_blocks_of_many_groups_of_positions_end_where_the_image_does(row: str) -
 
 
 @pytest.mark.parametrize("row", LOOKUPS)
+@pytest.mark.parametrize(
+    ("size", "kernel", "padding"),
+    [
+        ((130, 120), (3, 3), (1, 1, 1, 1)),  # several bands
+        ((2, 700), (3, 3), (40, 40, 1, 1)),  # bands in front of all pixels and behind them
+        ((7, 33), (1, 3), (0, 0, 1, 1)),
+        ((7, 33), (3, 1), (2, 0, 0, 0)),
+        ((9, 12), (5, 5), (2, 2, 2, 2)),
+        ((1, 1), (3, 3), (1, 1, 1, 1)),
+    ],
+)
+def test_under_the_column_that_sees_what_lies_there_sheets_are_streams(
+    row: str, size: tuple[int, int], kernel: tuple[int, int], padding: tuple[int, int, int, int]
+) -> None:
+    step = ROWS[row].accumulator.step if ROWS[row].accumulator else 1
+    program = layer(ROWS[row], 5, 8 * step, kind="small", size=size, kernel=kernel, padding=padding, zero_point=0)
+    for threads in (1, 4):
+        check(program, operands(program), row, threads)
+
+
+@pytest.mark.parametrize("row", LOOKUPS)
 def test_windows_of_every_shape(row: str) -> None:
     rng = np.random.default_rng(11)
     for _ in range(24):
