@@ -58,3 +58,28 @@ def test_the_page_classifies_measures_and_fits_phone_and_desktop(tmp_path: Path)
     assert shown["drawn"] and shown["size"] == [SIZE, SIZE]
     assert shown["objects"] and set(shown["objects"]) <= {"a", "b", "c", "d"}
     assert shown["tabs"] == [["true", "false"], ["false", "true"]]
+
+
+LABELS = """
+import {{ placeOf }} from {library};
+const boxes = {boxes}, taken = [];
+for (const box of boxes) {{
+  const [x, y] = placeOf(box, [30, 10], [100, 100], taken);
+  taken.push([x, y, x + 30, y + 10]);
+}}
+console.log(JSON.stringify(taken));
+"""
+
+
+def test_labels_of_boxes_hide_no_other_label(tmp_path: Path) -> None:
+    require_engine()
+    boxes = [[5, 5, 60, 60], [5, 5, 60, 60], [8, 8, 55, 90], [90, 90, 100, 100], [0, 0, 100, 100], [5, 5, 60, 60]]
+    script = tmp_path / "labels.mjs"
+    library = (PACKAGE / "demo" / "boxes.js").as_uri()
+    script.write_text(LABELS.format(library=json.dumps(library), boxes=json.dumps(boxes)))
+    places = json.loads(run_script([script]))
+    assert all(min(place) >= 0 and max(place) <= 100 for place in places)
+    for index, (left, top, right, bottom) in enumerate(places):
+        for other_left, other_top, other_right, other_bottom in places[:index]:
+            beside = left >= other_right or other_left >= right
+            assert beside or top >= other_bottom or other_top >= bottom, (places, index)

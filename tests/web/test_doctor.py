@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from benchmarks.web.python import write_python
 from oaq.cli import main
 from oaq.cli.model_file import open_diagnosed
 from oaq.doctor import diagnose
+from oaq.doctor.registers import REGISTERS
 from oaq.numerics.affine import Affine
 from oaq.operators import Conv2d
 from oaq.program.files import save
@@ -50,6 +52,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"{NOT_RUN}: the doctor in a page: {error}")
     (path / "demo" / "demo.json").write_text(json.dumps({"networks": [], "samples": [], "models": []}))
     return path
+
+
+def test_every_kind_of_register_has_words_for_who_has_it() -> None:
+    titles = (PACKAGE / "demo" / "doctor" / "doctor.js").read_text().partition("const CPUS = {")[2].partition("};")[0]
+    assert re.findall(r'^  "?([\w-]+)"?: "\S', titles, re.M) == [model.name for model in REGISTERS]
 
 
 def extreme() -> IntProgram:

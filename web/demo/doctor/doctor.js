@@ -6,6 +6,7 @@ import { at, fileZone, layerLine, make, say } from "../dom.js";
 const CPUS = {
   "avx2-acc32": "x86 with AVX2, before VNNI",
   "avx2-fbgemm": "x86 with AVX2, PyTorch's FBGEMM",
+  "avx2-acc32x2": "x86 with AVX2, oaq's rows for dynamic layers",
   "avx2-acc16": "x86 with AVX2, 16-bit sums over a whole layer",
   avx512bw: "x86 with AVX-512, before VNNI",
   vnni: "x86 with VNNI, Arm with dot products",
