@@ -21,7 +21,7 @@ export function layerLine({ name, title, part, mark, text, alarm = false }) {
   const gauge = make("i");
   gauge.style.setProperty("--part", part);
   gauge.style.setProperty("--mark", mark);
-  return make("div", { className: alarm ? "layer alarm" : "layer", title }, make("span", { textContent: name }), gauge,
+  return make("div", { className: alarm ? "layer alarm" : "layer", title: `${name}: ${title}` }, make("span", { textContent: name }), gauge,
     make("b", { textContent: text }));
 }
 
