@@ -31,8 +31,11 @@ GEOMETRY = [
 ]
 
 
-def windows(row: str, outputs: int = 37, channels: int = 8, **geometry: object) -> IntProgram:
-    return layer(ROWS[row], outputs, channels, **{"size": (5, WIDTH), **geometry})
+def windows(row: str, outputs: int = 37, channels: int = 0, **geometry: object) -> IntProgram:
+    """A layer of 8 channels, or as many as make whole steps of the row."""
+    register = ROWS[row].accumulator
+    assert register is not None
+    return layer(ROWS[row], outputs, channels or max(8, register.step), **{"size": (5, WIDTH), **geometry})
 
 
 def lines_of(row: str) -> str:
