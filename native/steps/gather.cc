@@ -1,6 +1,7 @@
 // Gather: entries of one axis, picked by index. Integers are moved, and none is changed. Nothing is computed.
 //
 // The tensor is (outer, size, inner bytes); every index lies in [0, size), which is checked when the step is built.
+#include <algorithm>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -12,6 +13,20 @@
 namespace oaq {
 namespace {
 
+// How far apart neighbours of the index lie, where all are as far; else 0.
+std::int64_t pace(const std::vector<std::int32_t>& index) {
+  const std::int64_t first = index.size() > 1 ? index[1] - index[0] : 0;
+  for (std::size_t i = 1; i < index.size(); ++i)
+    if (index[i] - index[i - 1] != first) return 0;
+  return first;
+}
+
+// The number of steps is known, so that compilers make vector code of it.
+template <std::int64_t kPace>
+void pick_every(const std::uint8_t* __restrict x, std::int64_t count, std::uint8_t* __restrict y) {
+  for (std::int64_t i = 0; i < count; ++i) y[i] = x[kPace * i];
+}
+
 class Gather : public Step {
  public:
   Gather(const Place& x, const Place& y, std::int64_t outer, std::int64_t size, std::vector<std::int32_t> index)
@@ -20,6 +35,7 @@ class Gather : public Step {
         outer_(outer),
         size_(size),
         inner_(static_cast<std::int64_t>(x.bytes()) / (outer * size)),
+        pace_(pace(index)),
         index_(std::move(index)) {}
 
   int chunks(int threads) const override { return chunks_of(0.2 * static_cast<double>(y_.bytes()), threads); }
@@ -28,19 +44,32 @@ class Gather : public Step {
     const auto count = static_cast<std::int64_t>(index_.size());
     const Share share(outer_ * count, chunk, chunks);
     std::uint8_t* y = arena + y_.offset + share.begin * inner_;
-    for (std::int64_t place = share.begin; place < share.end; ++place, y += inner_) {
-      const std::int64_t entry = place / count * size_ + index_[static_cast<std::size_t>(place % count)];
-      const std::uint8_t* x = arena + x_.offset + entry * inner_;
-      if (inner_ == 1)
-        *y = *x;
-      else
-        std::memcpy(y, x, static_cast<std::size_t>(inner_));
+    std::int64_t outer = share.begin / count, first = share.begin % count;
+    for (std::int64_t left = share.end - share.begin; left > 0; ++outer, first = 0) {
+      const std::int64_t picked = std::min(count - first, left);
+      pick(arena + x_.offset + outer * size_ * inner_, first, picked, y);
+      y += picked * inner_;
+      left -= picked;
     }
   }
 
  private:
+  // `count` entries of one cut of the tensor, from `first` of the index on.
+  void pick(const std::uint8_t* x, std::int64_t first, std::int64_t count, std::uint8_t* y) const {
+    const std::int32_t* index = index_.data() + first;
+    if (inner_ == 1 && pace_ == 2) return pick_every<2>(x + *index, count, y);
+    if (inner_ == 1 && pace_ == 4) return pick_every<4>(x + *index, count, y);
+    if (inner_ == 1) {
+      for (std::int64_t i = 0; i < count; ++i) y[i] = x[index[i]];
+      return;
+    }
+    const auto bytes = static_cast<std::size_t>(inner_);
+    for (std::int64_t i = 0; i < count; ++i, y += inner_) std::memcpy(y, x + index[i] * inner_, bytes);
+  }
+
   Place x_, y_;
   std::int64_t outer_, size_, inner_;  // bytes of one entry
+  std::int64_t pace_;
   std::vector<std::int32_t> index_;
 };
 
