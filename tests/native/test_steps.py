@@ -16,6 +16,7 @@ from oaq.numerics.requantize import Requantize
 from oaq.program.int_program import IntProgram
 from oaq.reference import run
 from tests.native.machine import ROWS, check, compare
+from tests.single import single
 from tests.strategies import OPERATORS, Builder, programs_with_inputs
 
 Case = tuple[IntProgram, tuple[np.ndarray, ...]]
@@ -118,3 +119,25 @@ def test_fixed_point_ties_are_rounded_up_for_either_sign(shift: int, zero_point:
     image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
     for isa in cpu_isas():
         compare(plan(program, isa), (image,))
+
+
+INDICES = {
+    "every channel": range(70),
+    "every other": range(0, 70, 2),
+    "every other, from the second": range(1, 70, 2),
+    "every fourth": range(3, 70, 4),
+    "backwards": range(69, -1, -1),
+    "every third": range(0, 70, 3),
+    "one": [69],
+    "one, again and again": [5] * 40,
+    "any": [0, 2, 4, 6, 69, 68, 1, 1],
+}
+
+
+@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES)
+@pytest.mark.parametrize(("axis", "shape"), [(0, (5, 7, 70)), (2, (3, 70, 4)), (1, (70, 2, 1))])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_entries_are_picked_by_any_index(index: list[int], axis: int, shape: tuple[int, ...], threads: int) -> None:
+    program = single(ops.Gather(axis, np.array(index, np.int32)), (shape,))
+    x = np.random.default_rng(5).integers(0, 256, (2, *shape)).astype(np.uint8)
+    compare(plan(program), (x,), threads)
