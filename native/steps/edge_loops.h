@@ -50,6 +50,38 @@ struct Order {
 };
 constexpr Order kOrder;
 
+// Which of 16 consecutive bytes of pixels goes to each of one channel's 16; -1 where another 16 hold it.
+struct OrderBack {
+  alignas(16) std::int8_t of[3][3][kPixels];  // [channel][which 16 of the 48]
+
+  constexpr OrderBack() : of() {
+    for (int channel = 0; channel < 3; ++channel)
+      for (int part = 0; part < 3; ++part)
+        for (int i = 0; i < kPixels; ++i) {
+          const int at = 3 * i + channel - kPixels * part;
+          of[channel][part][i] = static_cast<std::int8_t>(at >= 0 && at < kPixels ? at : -1);
+        }
+  }
+};
+constexpr OrderBack kOrderBack;
+
+template <typename S>
+void separate_three(const std::uint8_t* q, std::int64_t count, std::uint8_t* const* channels) {
+  std::int64_t i = 0;
+  for (; i + kPixels <= count; i += kPixels) {
+    typename S::Integers pixels[3];
+    for (int part = 0; part < 3; ++part) pixels[part] = S::load(q + 3 * i + kPixels * part);
+    for (int channel = 0; channel < 3; ++channel) {
+      auto bytes = S::zero();
+      for (int part = 0; part < 3; ++part)
+        bytes = S::bits_or(bytes, S::shuffle8(pixels[part], S::load(kOrderBack.of[channel][part])));
+      S::store(channels[channel] + i, bytes);
+    }
+  }
+  for (; i < count; ++i)
+    for (int channel = 0; channel < 3; ++channel) channels[channel][i] = q[3 * i + channel];
+}
+
 template <typename S>
 void interleave_three(const std::uint8_t* const* channels, std::int64_t count, std::uint8_t* q) {
   std::int64_t i = 0;

@@ -11,8 +11,11 @@
 namespace oaq {
 namespace {
 
-constexpr std::int64_t kBlock = 256;  // pixels
+constexpr std::int64_t kBlock = 1024;  // pixels; of a channel, as many reals as a page holds
+constexpr std::int64_t kFewer = 256;   // pixels whose many channels stay near until all of them are there
 constexpr std::int64_t kSide = 16;
+
+std::int64_t block_of(std::int64_t channels) { return channels <= kSide ? kBlock : kFewer; }
 
 void to_reals(const std::uint8_t* __restrict q, std::int64_t count, std::int32_t zero, float scale,
               float* __restrict y) {
@@ -31,6 +34,13 @@ void interleave_three(const std::uint8_t* const* channels, std::int64_t count, s
     std::memcpy(q + 3 * i, pixel, sizeof pixel);
   }
   for (int channel = 0; channel < 3; ++channel) q[3 * (count - 1) + channel] = channels[channel][count - 1];
+}
+
+void separate_three(const std::uint8_t* __restrict q, std::int64_t count, std::uint8_t* const* channels) {
+  for (int channel = 0; channel < 3; ++channel) {
+    std::uint8_t* __restrict to = channels[channel];
+    for (std::int64_t i = 0; i < count; ++i) to[i] = q[3 * i + channel];
+  }
 }
 
 // Strips of up to sixteen channels, kBlock bytes apart, become pixels of so many bytes.
@@ -65,7 +75,7 @@ void separate(const EdgeLoops& loops, const std::uint8_t* q, const std::uint8_t*
 
 }  // namespace
 
-const EdgeLoops kScalarEdges{Isa::kScalar, to_reals, transpose, interleave_three};
+const EdgeLoops kScalarEdges{Isa::kScalar, to_reals, transpose, interleave_three, separate_three};
 
 const EdgeLoops& edge_loops(Isa isa) {
 #ifdef OAQ_X86
@@ -101,8 +111,8 @@ bool quantize(const float* real, std::int64_t channels, std::int64_t pixels, con
   alignas(64) std::uint8_t strips[kSide * kBlock];
   const std::uint8_t* three[3] = {strips, strips + kBlock, strips + 2 * kBlock};
   bool is_complete = true;
-  for (std::int64_t pixel = 0; pixel < pixels; pixel += kBlock) {
-    const std::int64_t count = std::min(kBlock, pixels - pixel);
+  for (std::int64_t block = block_of(channels), pixel = 0; pixel < pixels; pixel += block) {
+    const std::int64_t count = std::min(block, pixels - pixel);
     for (std::int64_t first = 0; first < channels; first += kSide) {
       const std::int64_t some = std::min(kSide, channels - first);
       for (std::int64_t channel = 0; channel < some; ++channel)
@@ -123,12 +133,17 @@ void dequantize(const std::uint8_t* q, std::int64_t channels, std::int64_t pixel
   const EdgeLoops& loops = edge_loops(isa);
   if (channels == 1) return loops.to_reals(q, pixels, zero_point, scale, real);
   alignas(64) std::uint8_t strips[kSide * kBlock];
+  std::uint8_t* three[3] = {strips, strips + kBlock, strips + 2 * kBlock};
   const std::uint8_t* end = q + channels * pixels;
-  for (std::int64_t pixel = 0; pixel < pixels; pixel += kBlock) {
-    const std::int64_t count = std::min(kBlock, pixels - pixel);
+  for (std::int64_t block = block_of(channels), pixel = 0; pixel < pixels; pixel += block) {
+    const std::int64_t count = std::min(block, pixels - pixel);
     for (std::int64_t first = 0; first < channels; first += kSide) {
       const std::int64_t some = std::min(kSide, channels - first);
-      separate(loops, q + pixel * channels + first, end, channels, some, count, strips);
+      const std::uint8_t* from = q + pixel * channels + first;
+      if (channels == 3)
+        loops.separate_three(from, count, three);
+      else
+        separate(loops, from, end, channels, some, count, strips);
       for (std::int64_t channel = 0; channel < some; ++channel)
         loops.to_reals(strips + channel * kBlock, count, zero_point, scale, real + (first + channel) * pixels + pixel);
     }

@@ -32,6 +32,8 @@ struct EdgeLoops {
   void (*transpose)(const Sixteens& block);
   // Bytes of three channels to pixels of three bytes.
   void (*interleave_three)(const std::uint8_t* const* channels, std::int64_t count, std::uint8_t* q);
+  // Pixels of three bytes to bytes of three channels.
+  void (*separate_three)(const std::uint8_t* q, std::int64_t count, std::uint8_t* const* channels);
 };
 
 extern const EdgeLoops kScalarEdges;

@@ -12,7 +12,7 @@ from oaq.numerics.ranges import IntRange
 from tests.reals import NUMBERS, SCALES, reals
 
 CHANNELS = (1, 2, 3, 4, 15, 16, 17, 31, 32, 33, 48, 130)
-PIXELS = (1, 2, 15, 16, 17, 31, 255, 256, 257, 529)
+PIXELS = (1, 2, 15, 16, 17, 31, 255, 256, 257, 529, 1023, 1024, 1025, 2070)
 
 
 @pytest.mark.parametrize("isa", cpu_isas())
@@ -44,7 +44,7 @@ def test_every_size_both_ways(isa: str, channels: int) -> None:
 @pytest.mark.parametrize("isa", cpu_isas())
 @pytest.mark.parametrize("channels", [1, 3, 16, 17])
 def test_a_nan_is_said_wherever_it_is(isa: str, channels: int) -> None:
-    for pixels in (1, 16, 257):
+    for pixels in (1, 16, 257, 1025):
         for place in {0, channels * pixels - 1, channels * pixels // 2}:
             real = np.ones((1, channels, pixels), np.float32)
             real.flat[place] = np.nan

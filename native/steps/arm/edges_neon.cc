@@ -17,6 +17,7 @@ void interleave(const std::uint8_t* const* channels, std::int64_t count, std::ui
 
 }  // namespace
 
-const EdgeLoops kNeonEdges{Isa::kNeon, vector_to_reals<Neon>, transpose_sixteen<Neon>, interleave};
+const EdgeLoops kNeonEdges{Isa::kNeon, vector_to_reals<Neon>, transpose_sixteen<Neon>, interleave,
+                           separate_three<Neon>};
 
 }  // namespace oaq

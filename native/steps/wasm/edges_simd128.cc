@@ -5,6 +5,6 @@
 namespace oaq {
 
 const EdgeLoops kSimd128Edges{Isa::kSimd128, vector_to_reals<Simd128>, transpose_sixteen<Simd128>,
-                              interleave_three<Simd128>};
+                              interleave_three<Simd128>, separate_three<Simd128>};
 
 }  // namespace oaq

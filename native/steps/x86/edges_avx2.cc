@@ -4,6 +4,7 @@
 
 namespace oaq {
 
-const EdgeLoops kAvx2Edges{Isa::kAvx2, vector_to_reals<Ymm>, transpose_sixteen<Xmm>, interleave_three<Xmm>};
+const EdgeLoops kAvx2Edges{Isa::kAvx2, vector_to_reals<Ymm>, transpose_sixteen<Xmm>, interleave_three<Xmm>,
+                           separate_three<Xmm>};
 
 }  // namespace oaq

@@ -4,6 +4,7 @@
 
 namespace oaq {
 
-const EdgeLoops kAvx512bwEdges{Isa::kAvx512bw, vector_to_reals<Zmm>, transpose_sixteen<Xmm>, interleave_three<Xmm>};
+const EdgeLoops kAvx512bwEdges{Isa::kAvx512bw, vector_to_reals<Zmm>, transpose_sixteen<Xmm>, interleave_three<Xmm>,
+                               separate_three<Xmm>};
 
 }  // namespace oaq
