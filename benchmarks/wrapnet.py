@@ -1,7 +1,7 @@
 r"""Sums modulo 2^b by design: which registers, slopes and stages train, and which collapse.
 
     python -m benchmarks.wrapnet fashion [--seeds 3] [--runs runs/wrapnet] [--record]
-    python -m benchmarks.wrapnet cifar10 [--threads 1]
+    python -m benchmarks.wrapnet cifar10 [--images 25000] [--float-epochs 12] [--threads 1]
 
 Every row begins at the wide network of its seed. Killed at any moment, the same command goes on where it was.
 """
@@ -24,6 +24,7 @@ from oaq.qat import Config, QatNetwork, Wrapping, fold, measured_rates
 from oaq.terminal import say
 from recipes import cifar10, fashion_mnist
 from recipes.command import Course
+from recipes.data.labelled import Labelled
 from recipes.exit_code import exit_code
 from recipes.result_file import Result, stamp
 from recipes.training import first_inputs, right, train_float
@@ -160,6 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.wrapnet", description=__doc__)
     parser.add_argument("data", choices=("fashion", "cifar10"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--images", type=int, help="train on the first so many only")
+    parser.add_argument("--float-epochs", type=int, help="default: the recipe's own")
     parser.add_argument("--runs", type=Path, default=Path("runs/wrapnet"))
     parser.add_argument("--threads", type=int, default=1)
     add_record(parser)
@@ -169,27 +172,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Train every row of every seed, then write the result file."""
-    if flags.seeds < 1 or flags.threads < 1:
-        raise ConfigError(f"--seeds {flags.seeds}, --threads {flags.threads}: both are at least 1")
+    for name in ("seeds", "images", "float_epochs", "threads"):
+        value = getattr(flags, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: at least 1")
     torch.set_num_threads(flags.threads)
     recipe, variants = (fashion_mnist, FASHION) if flags.data == "fashion" else (cifar10, CIFAR10)
     rows: list[Row] = []
+    facts: tuple[tuple[str, str], ...] = ()
     count = 0
     for seed in range(flags.seeds):
         torch.manual_seed(seed)
-        course = recipe.wrapped_course(seed=seed)
+        course = course_of(recipe.wrapped_course(seed=seed), flags)
         assert course.wrapped is not None
-        count = len(course.test)
+        count, facts = len(course.test), facts_of(course)
         rows += train(course, course.wrapped, variants, seed, flags.runs / flags.data / f"seed{seed}")
     result = Result(
         "wrapnet",
-        f"python -m benchmarks.wrapnet {flags.data} --seeds {flags.seeds} --record",
+        command_of(flags),
         stamp(),
-        facts=(("test images", str(count)),),
+        facts=facts,
         rows=tuple(figures(name, rows, count) for name in dict.fromkeys(row.name for row in rows)),
     )
     say.words(str(save(result, f"wrapnet_{flags.data}", record=flags.record)))
     return 0
+
+
+def course_of(course: Course, flags: argparse.Namespace) -> Course:
+    """The recipe's course, as short as was asked for."""
+    assert course.floating is not None
+    train = course.train.first(flags.images) if isinstance(course.train, Labelled) else course.train
+    return replace(
+        course, train=train, floating=replace(course.floating, epochs=flags.float_epochs or course.floating.epochs)
+    )
+
+
+def facts_of(course: Course) -> tuple[tuple[str, str], ...]:
+    """What the rows of a result file were trained on, and how long."""
+    stages = course.wrapped
+    assert course.floating is not None and stages is not None
+    epochs = (("float", course.floating), ("wide", stages.wide), ("pressed", stages.pressed), ("folded", stages.folded))
+    return (
+        ("training images", str(len(course.train))),
+        ("test images", str(len(course.test))),
+        ("epochs", ", ".join(f"{stage.epochs} {name}" for name, stage in epochs)),
+    )
+
+
+def command_of(flags: argparse.Namespace) -> str:
+    """The command that makes the result file again."""
+    command = f"python -m benchmarks.wrapnet {flags.data} --seeds {flags.seeds}"
+    command += f" --images {flags.images}" if flags.images else ""
+    command += f" --float-epochs {flags.float_epochs}" if flags.float_epochs else ""
+    return f"{command} --record"
 
 
 def figures(name: str, rows: Sequence[Row], count: int) -> tuple[tuple[str, str], ...]:
