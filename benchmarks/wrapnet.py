@@ -161,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.wrapnet", description=__doc__)
     parser.add_argument("data", choices=("fashion", "cifar10"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--bits", type=int, nargs="+", metavar="B", help="of registers; default: those of every row")
     parser.add_argument("--images", type=int, help="train on the first so many only")
     parser.add_argument("--float-epochs", type=int, help="default: the recipe's own")
     parser.add_argument("--runs", type=Path, default=Path("runs/wrapnet"))
@@ -178,6 +179,7 @@ def run(flags: argparse.Namespace) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: at least 1")
     torch.set_num_threads(flags.threads)
     recipe, variants = (fashion_mnist, FASHION) if flags.data == "fashion" else (cifar10, CIFAR10)
+    variants = chosen(variants, flags.bits)
     rows: list[Row] = []
     facts: tuple[tuple[str, str], ...] = ()
     count = 0
@@ -196,6 +198,19 @@ def run(flags: argparse.Namespace) -> int:
     )
     say.words(str(save(result, f"wrapnet_{flags.data}", record=flags.record)))
     return 0
+
+
+def chosen(variants: Sequence[Variant], bits: Sequence[int] | None) -> tuple[Variant, ...]:
+    """Those of registers of so many bits, 16 for the control whose sums are wide; all of them by default.
+
+    Raises:
+        ConfigError: there is no row of such a register.
+    """
+    known = sorted({variant.bits for variant in variants})
+    for count in bits or ():
+        if count not in known:
+            raise ConfigError(f"--bits {count}: rows are of registers of {', '.join(map(str, known))} bits")
+    return tuple(variant for variant in variants if bits is None or variant.bits in bits)
 
 
 def course_of(course: Course, flags: argparse.Namespace) -> Course:
@@ -222,6 +237,7 @@ def facts_of(course: Course) -> tuple[tuple[str, str], ...]:
 def command_of(flags: argparse.Namespace) -> str:
     """The command that makes the result file again."""
     command = f"python -m benchmarks.wrapnet {flags.data} --seeds {flags.seeds}"
+    command += f" --bits {' '.join(map(str, flags.bits))}" if flags.bits else ""
     command += f" --images {flags.images}" if flags.images else ""
     command += f" --float-epochs {flags.float_epochs}" if flags.float_epochs else ""
     return f"{command} --record"
