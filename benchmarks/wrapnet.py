@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -104,25 +104,25 @@ class Row:
     gate: str
 
 
-def train(course: Course, stages: Stages, variants: Sequence[Variant], seed: int, folder: Path) -> list[Row]:
-    """Float network, wide network, and every variant."""
+def train(
+    course: Course, stages: Stages, variants: Sequence[Variant], place: tuple[int, Path], told: Callable[[Row], None]
+) -> None:
+    """Float network, wide network, and every variant, in their order; each row is told when it is there."""
+    seed, folder = place
     torch.manual_seed(seed)
     assert course.floating is not None
     folder.mkdir(parents=True, exist_ok=True)
     net = train_float(course.net, course.train, course.floating, folder / "float.ckpt", CPU)
     test = course.test
-    rows = [Row("float", seed, right(net, test), 0.0, "-")]
+    told(Row("float", seed, right(net, test), 0.0, "-"))
     wide = train_wide(net, course.train, config_of(Variant(8, 2.0)), stages, folder / "wide.ckpt", device=CPU)
-    rows.append(Row("wide sums", seed, right(wide, test), 0.0, "-"))
-    _tell(rows, test)
+    told(Row("wide sums", seed, right(wide, test), 0.0, "-"))
     for variant in variants:
         if seed and not variant.headline:
             continue
         network = prepared(net, course.train, config_of(variant), CPU)
         network.load_state_dict(wide.state_dict())
-        rows.append(_row(network, course, stages, variant, (seed, folder / variant.folder)))
-        _tell(rows, test)
-    return rows
+        told(_row(network, course, stages, variant, (seed, folder / variant.folder)))
 
 
 def config_of(variant: Variant) -> Config:
@@ -151,11 +151,6 @@ def _row(network: QatNetwork, course: Course, stages: Stages, variant: Variant, 
     return Row(str(variant), seed, right(network, course.test), max(rates.values()), gate)
 
 
-def _tell(rows: Sequence[Row], test: Sequence[object] | object) -> None:
-    row, count = rows[-1], len(test)  # type: ignore[arg-type]
-    say.words(f"seed {row.seed}, {row.name}: {row.right / count:.2%}, {row.rate:.2%} outside, gate {row.gate}")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, train; every refusal is one line."""
     parser = argparse.ArgumentParser("python -m benchmarks.wrapnet", description=__doc__)
@@ -172,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(flags: argparse.Namespace) -> int:
-    """Train every row of every seed, then write the result file."""
+    """Train every row of every seed; the result file has those that are there."""
     for name in ("seeds", "images", "float_epochs", "threads"):
         value = getattr(flags, name)
         if value is not None and value < 1:
@@ -181,27 +176,38 @@ def run(flags: argparse.Namespace) -> int:
     recipe, variants = (fashion_mnist, FASHION) if flags.data == "fashion" else (cifar10, CIFAR10)
     variants = chosen(variants, flags.bits)
     rows: list[Row] = []
-    facts: tuple[tuple[str, str], ...] = ()
-    count = 0
+    path = Path()
     for seed in range(flags.seeds):
         torch.manual_seed(seed)
         course = course_of(recipe.wrapped_course(seed=seed), flags)
         assert course.wrapped is not None
-        count, facts = len(course.test), facts_of(course)
-        rows += train(course, course.wrapped, variants, seed, flags.runs / flags.data / f"seed{seed}")
+
+        def told(row: Row, course: Course = course) -> None:
+            nonlocal path
+            path = keep([*rows, row], course, flags)
+            rows.append(row)
+
+        train(course, course.wrapped, variants, (seed, flags.runs / flags.data / f"seed{seed}"), told)
+    say.words(str(path))
+    return 0
+
+
+def keep(rows: Sequence[Row], course: Course, flags: argparse.Namespace) -> Path:
+    """Tell the last row, and write the result file with all that are there."""
+    count, row = len(course.test), rows[-1]
+    say.words(f"seed {row.seed}, {row.name}: {row.right / count:.2%}, {row.rate:.2%} outside, gate {row.gate}")
     result = Result(
         "wrapnet",
         command_of(flags),
         stamp(),
-        facts=facts,
+        facts=facts_of(course),
         rows=tuple(figures(name, rows, count) for name in dict.fromkeys(row.name for row in rows)),
     )
-    say.words(str(save(result, f"wrapnet_{flags.data}", record=flags.record)))
-    return 0
+    return save(result, f"wrapnet_{flags.data}", record=flags.record)
 
 
 def chosen(variants: Sequence[Variant], bits: Sequence[int] | None) -> tuple[Variant, ...]:
-    """Those of registers of so many bits, 16 for the control whose sums are wide; all of them by default.
+    """Those of registers of so many bits, in the order asked for; 16 is the control of wide sums. None: all of them.
 
     Raises:
         ConfigError: there is no row of such a register.
@@ -210,7 +216,9 @@ def chosen(variants: Sequence[Variant], bits: Sequence[int] | None) -> tuple[Var
     for count in bits or ():
         if count not in known:
             raise ConfigError(f"--bits {count}: rows are of registers of {', '.join(map(str, known))} bits")
-    return tuple(variant for variant in variants if bits is None or variant.bits in bits)
+    if bits is None:
+        return tuple(variants)
+    return tuple(variant for count in bits for variant in variants if variant.bits == count)
 
 
 def course_of(course: Course, flags: argparse.Namespace) -> Course:
