@@ -159,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--bits", type=int, nargs="+", metavar="B", help="of registers; default: those of every row")
     parser.add_argument("--images", type=int, help="train on the first so many only")
     parser.add_argument("--float-epochs", type=int, help="default: the recipe's own")
+    parser.add_argument("--folded-epochs", type=int, help="with the cyclic activation; default: the recipe's own")
     parser.add_argument("--runs", type=Path, default=Path("runs/wrapnet"))
     parser.add_argument("--threads", type=int, default=1)
     add_record(parser)
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(flags: argparse.Namespace) -> int:
     """Train every row of every seed; the result file has those that are there."""
-    for name in ("seeds", "images", "float_epochs", "threads"):
+    for name in ("seeds", "images", "float_epochs", "folded_epochs", "threads"):
         value = getattr(flags, name)
         if value is not None and value < 1:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: at least 1")
@@ -223,11 +224,12 @@ def chosen(variants: Sequence[Variant], bits: Sequence[int] | None) -> tuple[Var
 
 def course_of(course: Course, flags: argparse.Namespace) -> Course:
     """The recipe's course, as short as was asked for."""
-    assert course.floating is not None
+    floating, stages = course.floating, course.wrapped
+    assert floating is not None and stages is not None
     train = course.train.first(flags.images) if isinstance(course.train, Labelled) else course.train
-    return replace(
-        course, train=train, floating=replace(course.floating, epochs=flags.float_epochs or course.floating.epochs)
-    )
+    floating = replace(floating, epochs=flags.float_epochs or floating.epochs)
+    folded = replace(stages.folded, epochs=flags.folded_epochs or stages.folded.epochs)
+    return replace(course, train=train, floating=floating, wrapped=replace(stages, folded=folded))
 
 
 def facts_of(course: Course) -> tuple[tuple[str, str], ...]:
@@ -248,6 +250,7 @@ def command_of(flags: argparse.Namespace) -> str:
     command += f" --bits {' '.join(map(str, flags.bits))}" if flags.bits else ""
     command += f" --images {flags.images}" if flags.images else ""
     command += f" --float-epochs {flags.float_epochs}" if flags.float_epochs else ""
+    command += f" --folded-epochs {flags.folded_epochs}" if flags.folded_epochs else ""
     return f"{command} --record"
 
 
