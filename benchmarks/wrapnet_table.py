@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.harness import load
+from benchmarks.harness import Result, load
 
 NAMES: Final[Mapping[str, str]] = {"wrap-fashion": "wrapnet_fashion", "wrap-cifar10": "wrapnet_cifar10"}
 """Result file of each table."""
@@ -19,6 +19,15 @@ def block(name: str, folder: Path) -> str:
     path = folder / f"{NAMES[name]}.json"
     if not path.exists():
         return "Not run.\n"
+    result = load(path)
     lines = [HEAD, tuple("---" if at in (0, len(HEAD) - 1) else "---:" for at in range(len(HEAD)))]
-    lines += [tuple(dict(row)[column] for column in COLUMNS) for row in load(path).rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    lines += [tuple(dict(row)[column] for column in COLUMNS) for row in result.rows]
+    return _trained_on(result) + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _trained_on(result: Result) -> str:
+    """How much rows were trained, where the file says so."""
+    facts = dict(result.facts)
+    if "training images" not in facts:
+        return ""
+    return f"Training images: {facts['training images']}; epochs: {facts['epochs']}.\n`{result.command}`.\n\n"

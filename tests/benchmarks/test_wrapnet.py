@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,8 @@ def test_a_table_has_means_over_seeds_and_is_not_run_without_a_file(tmp_path: Pa
     result = Result("wrapnet", "a command", stamp(), rows=(figures("wide sums", rows, 1000),))
     write(result, tmp_path / "wrapnet_fashion.json")
     assert "| wide sums | 89.50 | 89.00, 90.00 | 0.0000, 0.0100 | - |" in wrapnet_table.block("wrap-fashion", tmp_path)
+    facts = (("training images", "25000"), ("epochs", "12 float"))
+    write(replace(result, facts=facts), tmp_path / "wrapnet_fashion.json")
+    assert wrapnet_table.block("wrap-fashion", tmp_path).startswith(
+        "Training images: 25000; epochs: 12 float.\n`a command`.\n\n|"
+    )
