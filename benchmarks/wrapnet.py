@@ -105,24 +105,24 @@ class Row:
 
 
 def train(
-    course: Course, stages: Stages, variants: Sequence[Variant], place: tuple[int, Path], told: Callable[[Row], None]
+    course: Course, stages: Stages, variants: Sequence[Variant], place: tuple[int, Path], on_row: Callable[[Row], None]
 ) -> None:
-    """Float network, wide network, and every variant, in their order; each row is told when it is there."""
+    """Float network, wide network, and every variant, in their order; ``on_row`` gets each row when it is there."""
     seed, folder = place
     torch.manual_seed(seed)
     assert course.floating is not None
     folder.mkdir(parents=True, exist_ok=True)
     net = train_float(course.net, course.train, course.floating, folder / "float.ckpt", CPU)
     test = course.test
-    told(Row("float", seed, right(net, test), 0.0, "-"))
+    on_row(Row("float", seed, right(net, test), 0.0, "-"))
     wide = train_wide(net, course.train, config_of(Variant(8, 2.0)), stages, folder / "wide.ckpt", device=CPU)
-    told(Row("wide sums", seed, right(wide, test), 0.0, "-"))
+    on_row(Row("wide sums", seed, right(wide, test), 0.0, "-"))
     for variant in variants:
         if seed and not variant.headline:
             continue
         network = prepared(net, course.train, config_of(variant), CPU)
         network.load_state_dict(wide.state_dict())
-        told(_row(network, course, stages, variant, (seed, folder / variant.folder)))
+        on_row(_row(network, course, stages, variant, (seed, folder / variant.folder)))
 
 
 def config_of(variant: Variant) -> Config:
@@ -175,7 +175,7 @@ def run(flags: argparse.Namespace) -> int:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: at least 1")
     torch.set_num_threads(flags.threads)
     recipe, variants = (fashion_mnist, FASHION) if flags.data == "fashion" else (cifar10, CIFAR10)
-    variants = chosen(variants, flags.bits)
+    variants = rows_of(variants, flags.bits)
     rows: list[Row] = []
     path = Path()
     for seed in range(flags.seeds):
@@ -183,12 +183,12 @@ def run(flags: argparse.Namespace) -> int:
         course = course_of(recipe.wrapped_course(seed=seed), flags)
         assert course.wrapped is not None
 
-        def told(row: Row, course: Course = course) -> None:
+        def on_row(row: Row, course: Course = course) -> None:
             nonlocal path
             path = keep([*rows, row], course, flags)
             rows.append(row)
 
-        train(course, course.wrapped, variants, (seed, flags.runs / flags.data / f"seed{seed}"), told)
+        train(course, course.wrapped, variants, (seed, flags.runs / flags.data / f"seed{seed}"), on_row)
     say.words(str(path))
     return 0
 
@@ -207,16 +207,16 @@ def keep(rows: Sequence[Row], course: Course, flags: argparse.Namespace) -> Path
     return save(result, f"wrapnet_{flags.data}", record=flags.record)
 
 
-def chosen(variants: Sequence[Variant], bits: Sequence[int] | None) -> tuple[Variant, ...]:
+def rows_of(variants: Sequence[Variant], bits: Sequence[int] | None) -> tuple[Variant, ...]:
     """Those of registers of so many bits, in the order asked for; 16 is the control of wide sums. None: all of them.
 
     Raises:
         ConfigError: there is no row of such a register.
     """
-    known = sorted({variant.bits for variant in variants})
+    registers = sorted({variant.bits for variant in variants})
     for count in bits or ():
-        if count not in known:
-            raise ConfigError(f"--bits {count}: rows are of registers of {', '.join(map(str, known))} bits")
+        if count not in registers:
+            raise ConfigError(f"--bits {count}: rows are of registers of {', '.join(map(str, registers))} bits")
     if bits is None:
         return tuple(variants)
     return tuple(variant for count in bits for variant in variants if variant.bits == count)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import wrapnet, wrapnet_table
-from benchmarks.wrapnet import CIFAR10, FASHION, WIDE, Row, Variant, chosen, config_of, figures
+from benchmarks.wrapnet import CIFAR10, FASHION, WIDE, Row, Variant, config_of, figures, rows_of
 from oaq.errors import ConfigError
 from recipes.result_file import Result, stamp, write
 
@@ -36,11 +36,11 @@ def test_no_seed_is_refused_in_one_line(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_rows_of_some_registers_come_in_the_order_asked_for() -> None:
-    assert chosen(CIFAR10, None) == CIFAR10
-    assert [variant.bits for variant in chosen(CIFAR10, (7, 16))] == [7, 7, 16]
-    assert chosen(FASHION, (16,)) == (WIDE,)
+    assert rows_of(CIFAR10, None) == CIFAR10
+    assert [variant.bits for variant in rows_of(CIFAR10, (7, 16))] == [7, 7, 16]
+    assert rows_of(FASHION, (16,)) == (WIDE,)
     with pytest.raises(ConfigError, match=r"--bits 9: rows are of registers of 6, 7, 8, 16 bits"):
-        chosen(CIFAR10, (9,))
+        rows_of(CIFAR10, (9,))
 
 
 def test_a_table_has_means_over_seeds_and_is_not_run_without_a_file(tmp_path: Path) -> None:
