@@ -181,7 +181,9 @@ def test_tables_that_no_cache_holds_are_made_for_a_tile_at_a_time(row: str) -> N
 @pytest.mark.parametrize(("outputs", "name"), [(16, "laid tables"), (204, "kept tables")])
 def test_short_tables_lie_in_the_order_of_execution_while_they_are_few(row: str, outputs: int, name: str) -> None:
     """Tables of 16 bytes: those of 256 steps and more of 51 tiles are more than 400 KiB."""
-    channels = 128 * ROWS[row].accumulator.step if ROWS[row].accumulator else 0
+    accumulator = ROWS[row].accumulator
+    assert accumulator is not None
+    channels = 128 * accumulator.step
     program = layer(ROWS[row], outputs, channels, kind="small", size=(2, 21), kernel=(1, 2), padding=(0, 0, 0, 1))
     for threads in (1, 3):
         check(program, operands(program, "hi"), row, threads)
@@ -234,8 +236,11 @@ def test_blocks_of_many_groups_of_positions_end_where_the_image_does(row: str) -
 def test_under_the_column_that_sees_what_lies_there_sheets_are_streams(
     row: str, size: tuple[int, int], kernel: tuple[int, int], padding: tuple[int, int, int, int]
 ) -> None:
-    step = ROWS[row].accumulator.step if ROWS[row].accumulator else 1
-    program = layer(ROWS[row], 5, 8 * step, kind="small", size=size, kernel=kernel, padding=padding, zero_point=0)
+    accumulator = ROWS[row].accumulator
+    assert accumulator is not None
+    program = layer(
+        ROWS[row], 5, 8 * accumulator.step, kind="small", size=size, kernel=kernel, padding=padding, zero_point=0
+    )
     for threads in (1, 4):
         check(program, operands(program), row, threads)
 
