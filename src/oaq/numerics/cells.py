@@ -10,7 +10,7 @@ The checker works all of this out again, by another route, and takes nothing fro
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from oaq.numerics.accumulator import Accumulator
 
 Ints = NDArray[np.integer]
+Entry = TypeVar("Entry", bound=np.generic)
 BY_PRODUCT = 64
 """Most registers whose integers are summed by a product of matrices."""
 EXACT_FLOATS = 1 << 24
@@ -250,7 +251,7 @@ class TileShape:
         group, within = np.divmod(np.arange(self.tiles), self.tiles_per_group)
         return group * self.outputs_per_group + within * self.tile_n
 
-    def lay(self, values: Ints) -> Ints:
+    def lay(self, values: NDArray[Entry]) -> NDArray[Entry]:
         """(N, K) to (T, Q, tile_n, step), contiguous; zeros where there is nothing."""
         padded = np.zeros((self.groups, self.tiles_per_group * self.tile_n, self.steps * self.step), values.dtype)
         padded[:, : self.outputs_per_group, : self.terms] = values.reshape(self.groups, -1, self.terms)

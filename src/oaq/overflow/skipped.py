@@ -18,15 +18,15 @@ from oaq.overflow.runs import RunLayout
 Mask = NDArray[np.bool_]
 
 
-def holds(tiled: NDArray[np.int8] | Mask) -> Mask:
+def holds(tiled: NDArray[np.generic]) -> Mask:
     """(T, Q): some weight of the tile (T, Q, tile_n, step) is not zero at this step."""
     result: Mask = np.any(tiled, axis=(2, 3))
     return result
 
 
-def zero_steps(weight: NDArray[np.int8] | Mask, shape: TileShape) -> int:
+def zero_steps(weight: NDArray[np.generic], shape: TileShape) -> int:
     """Steps at which a tile of (N, K) weights holds nothing, over all tiles; at least one of each tile is executed."""
-    occupied = holds(np.asarray(shape.lay(weight), weight.dtype))
+    occupied = holds(shape.lay(weight))
     return int(np.minimum(np.sum(~occupied, axis=1), shape.steps - 1).sum())
 
 

@@ -207,7 +207,7 @@ def cut(
         count = RunCount(shape.tiles, shape.steps, shape.tiles, shape.tiles * shape.steps)
         return Cut(count, partial(_one_run_per_tile, parts[0], low, high, accumulator, shape))
     tiled = tile(parts[0], low, high, shape)
-    kept = None if held is None else np.asarray(shape.lay(held), np.bool_)
+    kept = None if held is None else shape.lay(held)
     layout = _laid_out(tiled, accumulator, where, gap, kept)
     issues, executed = int(layout.issues.sum()), int(np.count_nonzero(layout.issues))
     segments = int(layout.starts.sum()) + issues - executed
