@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import pytest
 
+from oaq.capture.model_file import import_model
 from oaq.kernels.plan import plan
 from oaq.kernels.targets import TARGETS
 from oaq.runtime.plan_file import proved_bytes
+from tests.cli.test_doctor import one_conv
 from tests.report import small
 
 
@@ -35,3 +38,17 @@ def test_an_instruction_set_of_this_machine_and_a_target_contradict_each_other(o
     code, out, err = oaq("plan", sealed, "--isa", "scalar", "--target", "neon")
     assert (code, out) == (2, "")
     assert "give one of them" in err
+
+
+def test_a_file_of_another_tool_is_planned_and_exported_like_ours(oaq, native, tmp_path):
+    path = tmp_path / "net.onnx"
+    onnx.save(one_conv(64), path)
+    code, said, err = oaq("plan", path, "--target", "neon", "--out", tmp_path / "net.plan")
+    assert (code, err) == (0, "") and said.startswith("net: proved for neon")
+    assert (tmp_path / "net.plan").stat().st_size > 0
+    code, _, err = oaq("export", path, "--out", tmp_path / "out.onnx")
+    assert (code, err) == (0, "")
+    assert oaq("verify", tmp_path / "out.onnx", "--quick")[0] == 0
+    before, after = (import_model(tmp_path / name).program for name in ("net.onnx", "out.onnx"))
+    (first,), (second,) = before.nodes, after.nodes
+    assert (first.op.weight == second.op.weight).all() and (first.op.bias == second.op.bias).all()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from oaq.cli.model_file import HELP as MODEL_HELP
 from oaq.cli.model_file import open_whole
-from oaq.cli.opened import open_file
 from oaq.errors import ConfigError
 from oaq.escape import escape_name
 from oaq.export import c, onnx
@@ -21,11 +21,13 @@ compute the same integers; oaq verify measures where they do not.
 
 --c writes a header, a C11 source, its constants and a self-test: scalar code
 that computes the same integers on any machine, without a library and without
-an allocation, in an arena of stated size. FILE may be any int8 file then.
+an allocation, in an arena of stated size.
 
 --web writes what the npm package oaq-web loads: NAME.json and a plan for each
 module of WebAssembly, proved. oaq quantize --target wasm-relaxed makes networks
-that are quickest there. FILE may be any int8 file too."""
+that are quickest there.
+
+FILE may be an int8 file of another tool: a TFLite file leaves as ONNX."""
 EXAMPLES = """\
 examples:
   oaq export net.oaq --out net.onnx
@@ -35,7 +37,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE --out OUT | --c DIR | --web DIR."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file; with --c or --web .onnx or .tflite too")
+    parser.add_argument("file", type=Path, metavar="FILE", help=MODEL_HELP)
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="OUT.onnx", help="where to write ONNX")
     target.add_argument("--c", type=Path, metavar="DIR", help="where to write C; made if it is missing")
@@ -53,7 +55,7 @@ def call(arguments: argparse.Namespace) -> int:
         return _write_web(arguments)
     if arguments.name is not None:
         raise ConfigError("--name is a prefix in C or of files for pages: give --c DIR or --web DIR with it")
-    opened = open_file(arguments.file)
+    opened = open_whole(arguments.file)
     onnx(opened.program, arguments.out, opened.parts)
     size = arguments.out.stat().st_size
     if arguments.json:

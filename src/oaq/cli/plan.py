@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from oaq.cli.opened import open_file
+from oaq.cli.model_file import HELP as MODEL_HELP
+from oaq.cli.model_file import open_whole
 from oaq.errors import ProgramError
 from oaq.escape import escape_name
 from oaq.kernels.plan import plan
@@ -20,7 +21,8 @@ For every layer the cheapest kernel row whose sums are proved, its spills, and
 why each cheaper row was refused. --target plans for another machine: a laptop
 prepares the file of a Raspberry Pi. --out writes the plan as bytes, which a
 program in C runs by oaq.h without Python (docs/plan-format.md); the proof is
-checked once more before they are written."""
+checked once more before they are written. MODEL may be an int8 file of another
+tool, too."""
 EXAMPLES = """\
 examples:
   oaq plan net.oaq --target neon --out net.plan
@@ -30,8 +32,8 @@ exit code 0: every sum is proved; 1: the checker disagrees; 2: the file or the t
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE --target --isa --out."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="an .oaq file")
+    """MODEL --target --isa --out."""
+    parser.add_argument("file", type=Path, metavar="MODEL", help=MODEL_HELP)
     parser.add_argument(
         "--target",
         choices=tuple(TARGETS),
@@ -46,7 +48,7 @@ def call(arguments: argparse.Namespace) -> int:
     """Plan, print, write."""
     if arguments.target is not None and arguments.isa is not None:
         raise ProgramError("--isa is of this machine and --target of another; give one of them")
-    program = open_file(arguments.file).program
+    program = open_whole(arguments.file).program
     planned = plan(program, arguments.isa, table=arguments.target)
     content = proved_bytes(planned)
     if arguments.out is not None:
