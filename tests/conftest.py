@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import sys
 from collections.abc import Iterator
@@ -49,9 +50,11 @@ def changes(before: dict[str, object], after: dict[str, object]) -> list[str]:
 
 
 def pytest_runtest_setup() -> None:
-    """Every test draws the same numbers from torch wherever it runs: alone, after others, in any process."""
+    """Every test draws the same numbers from torch and sees the same lines of progress, however long it takes."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
+    if say := sys.modules.get("oaq.terminal.say"):
+        say.SILENCE = math.inf  # seconds
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -21,6 +21,24 @@ def test_a_pipe_sees_no_bar(capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_work_that_takes_long_is_heard_of_in_a_log(monkeypatch, capsys):
+    monkeypatch.setattr(say, "SILENCE", 30.0)
+    seconds = iter(range(0, 1000, 20))
+    monkeypatch.setattr(say.time, "monotonic", lambda: float(next(seconds)))
+    with say.bar("photos", 8) as step:
+        for _ in range(4):
+            step(1)
+    assert capsys.readouterr().err.splitlines() == [
+        "photos: 2 of 8 (40 s, 2 min left)",
+        "photos: 4 of 8 (80 s, 80 s left)",
+    ]
+    with say.stages("work") as report:
+        for number in range(4):
+            report("train", f"step {number}", number / 8)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["work: train (20 s)", "work: train, step 2, 25 %, 3 min left (60 s)"]
+
+
 def test_a_terminal_without_rich_sees_a_count_that_is_wiped(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setitem(sys.modules, "rich.progress", None)

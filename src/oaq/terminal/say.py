@@ -72,9 +72,12 @@ def track(items: Iterable[T], label: str, total: int | None = None) -> Iterator[
 
 @contextmanager
 def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; yields a function that moves it by some steps. Nothing off a terminal."""
+    """A progress bar on standard error; yields a function that moves it by some steps.
+
+    Off a terminal a line whenever nothing was said for ``SILENCE`` seconds.
+    """
     if not sys.stderr.isatty():
-        yield lambda steps: None
+        yield _logged(label, total)
         return
     try:
         from rich.console import Console
@@ -85,6 +88,22 @@ def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total)
         yield lambda steps: progress.advance(task, steps)
+
+
+def _logged(label: str, total: int | None) -> Callable[[int], None]:
+    start = latest = time.monotonic()
+    count = 0
+
+    def step(steps: int) -> None:
+        nonlocal count, latest
+        count, now = count + steps, time.monotonic()
+        if now - latest >= SILENCE:
+            latest = now
+            rest = f", {_minutes((now - start) / count * (total - count))} left" if total and 0 < count <= total else ""
+            sys.stderr.write(f"{label}: {count}{f' of {total}' if total else ''} ({now - start:.0f} s{rest})\n")
+            sys.stderr.flush()
+
+    return step
 
 
 def _plain(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
@@ -112,21 +131,26 @@ def stages(label: str) -> Iterator[Report]:
     """Progress of work in stages on standard error.
 
     On a terminal one line that changes: stage, item, percent and the time that is left. Elsewhere one line per stage,
-    so that a log of minutes is not silent.
+    and the whole line whenever nothing was said for ``SILENCE`` seconds, so that a log of minutes is not silent.
     """
-    start, latest = time.monotonic(), [""]
+    start = time.monotonic()
+    latest, last_line = "", start
     terminal = sys.stderr.isatty()
 
     def report(stage: str, item: str, part: float) -> None:
+        nonlocal latest, last_line
+        now = time.monotonic()
+        elapsed = now - start
+        remaining = f", {_minutes(elapsed / part - elapsed)} left" if part > EARLY else ""
+        line = f"{label}: {stage}{f', {item}' if item else ''}, {100 * part:.0f} %{remaining}"
         if terminal:
-            elapsed = time.monotonic() - start
-            remaining = f", {_minutes(elapsed / part - elapsed)} left" if part > EARLY else ""
-            line = f"{label}: {stage}{f', {item}' if item else ''}, {100 * part:.0f} %{remaining}"
             width = max(shutil.get_terminal_size().columns - 1, 20)
             sys.stderr.write(f"\r\x1b[K{escape_text(line, width)}")
-        elif stage != latest[0]:
-            sys.stderr.write(f"{label}: {escape_text(stage)} ({time.monotonic() - start:.0f} s)\n")
-        latest[0] = stage
+        elif stage != latest or now - last_line >= SILENCE:
+            text = f"{label}: {stage}" if stage != latest else line
+            sys.stderr.write(f"{escape_text(text)} ({elapsed:.0f} s)\n")
+            last_line = now
+        latest = stage
         sys.stderr.flush()
 
     try:
@@ -137,6 +161,8 @@ def stages(label: str) -> Iterator[Report]:
             sys.stderr.flush()
 
 
+SILENCE = 30.0
+"""Seconds after which a log gets another line of work that goes on."""
 EARLY = 0.03
 """Part of the work before which nothing is said about the rest."""
 
