@@ -28,6 +28,7 @@ void spare(GemmCall* call) {
       std::int32_t sum = call->bias[n];
       const std::int8_t* w = call->packed + 4 * n;
       for (std::int64_t i = 0; i < call->piece_count; ++i) {
+        w += call->pieces[i].skipped;
         const std::uint8_t* x = call->x + row * call->stride + call->pieces[i].first;
         for (std::int32_t step = 0; step < call->pieces[i].steps; ++step, x += 4, w += 32)
           for (int k = 0; k < 4; ++k) sum += x[k] * w[k];

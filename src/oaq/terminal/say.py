@@ -91,17 +91,19 @@ def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
 
 
 def _logged(label: str, total: int | None) -> Callable[[int], None]:
-    start = latest = time.monotonic()
-    count = 0
+    start, last_line, count = time.monotonic(), 0.0, 0
 
     def step(steps: int) -> None:
-        nonlocal count, latest
-        count, now = count + steps, time.monotonic()
-        if now - latest >= SILENCE:
-            latest = now
-            rest = f", {_minutes((now - start) / count * (total - count))} left" if total and 0 < count <= total else ""
-            sys.stderr.write(f"{label}: {count}{f' of {total}' if total else ''} ({now - start:.0f} s{rest})\n")
-            sys.stderr.flush()
+        nonlocal count, last_line
+        count, elapsed = count + steps, time.monotonic() - start
+        if elapsed - last_line < SILENCE:
+            return
+        last_line = elapsed
+        of, remaining = "", ""
+        if total and 0 < count <= total:
+            of, remaining = f" of {total}", f", {_minutes(elapsed / count * (total - count))} left"
+        sys.stderr.write(f"{label}: {count}{of} ({elapsed:.0f} s{remaining})\n")
+        sys.stderr.flush()
 
     return step
 
@@ -134,23 +136,22 @@ def stages(label: str) -> Iterator[Report]:
     and the whole line whenever nothing was said for ``SILENCE`` seconds, so that a log of minutes is not silent.
     """
     start = time.monotonic()
-    latest, last_line = "", start
+    current, last_line = "", 0.0
     terminal = sys.stderr.isatty()
 
     def report(stage: str, item: str, part: float) -> None:
-        nonlocal latest, last_line
-        now = time.monotonic()
-        elapsed = now - start
+        nonlocal current, last_line
+        elapsed = time.monotonic() - start
         remaining = f", {_minutes(elapsed / part - elapsed)} left" if part > EARLY else ""
         line = f"{label}: {stage}{f', {item}' if item else ''}, {100 * part:.0f} %{remaining}"
         if terminal:
             width = max(shutil.get_terminal_size().columns - 1, 20)
             sys.stderr.write(f"\r\x1b[K{escape_text(line, width)}")
-        elif stage != latest or now - last_line >= SILENCE:
-            text = f"{label}: {stage}" if stage != latest else line
+        elif stage != current or elapsed - last_line >= SILENCE:
+            text = f"{label}: {stage}" if stage != current else line
             sys.stderr.write(f"{escape_text(text)} ({elapsed:.0f} s)\n")
-            last_line = now
-        latest = stage
+            last_line = elapsed
+        current = stage
         sys.stderr.flush()
 
     try:
