@@ -138,3 +138,39 @@ def test_a_file_without_products_by_constants_is_refused(tmp_path: Path) -> None
     path = saved(tmp_path, files.model([node("Relu", ["x"], ["y"])], {}, ("rows", TERMS), ["y"]))
     with pytest.raises(CalibrationError, match="nothing to balance"):
         balance(path, samples(np.random.default_rng(0)))
+
+
+def product_of(kind: type, outputs: int, rng: np.random.Generator) -> bytes:
+    """x as numbers of this kind, times a constant of them."""
+    weight = (10 * rng.normal(size=(TERMS, outputs))).astype(kind)
+    element = files.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    nodes = [node("Cast", ["x"], ["cast"], to=element), node("MatMul", ["cast", "w"], ["y"])]
+    return files.model(nodes, {"w": weight}, ("rows", TERMS), ["y"])
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64, np.int32])
+def test_products_of_other_numbers_than_float32_are_left_alone(kind: type, tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    path = saved(tmp_path, product_of(kind, OUTPUTS, rng))
+    with pytest.raises(CalibrationError, match="by float32 constants"):
+        balance(path, samples(rng))
+
+
+def test_a_matrix_without_a_number_is_left_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    path = saved(tmp_path, product_of(np.float32, 0, rng))
+    with pytest.raises(CalibrationError, match="nothing to balance"):
+        balance(path, samples(rng))
+
+
+def test_weights_that_would_leave_float32_are_left_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    model = files.onnx.load_from_string(content(rng, 64.0))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("a", "b"):
+            weight = files.onnx.numpy_helper.to_array(tensor).copy()
+            weight *= np.float32(2e38) / np.abs(weight).max()
+            tensor.CopyFrom(files.onnx.numpy_helper.from_array(weight, tensor.name))
+    made = balance_with_report(saved(tmp_path, model.SerializeToString()), samples(rng))
+    assert made.divided == 0
+    assert all(np.isfinite(constant).all() for constant in files.initializers(made.content).values())

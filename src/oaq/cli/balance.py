@@ -49,17 +49,17 @@ def call(arguments: argparse.Namespace) -> int:
         raise UnsupportedOp(f"{arguments.file}: only float ONNX files are balanced")
     if arguments.limit < 1:
         raise CalibrationError(f"--limit {arguments.limit}: is at least 1")
-    made = balance_with_report(arguments.file, _feeds(arguments))
-    write_atomically(arguments.out, [made.content])
+    balanced = balance_with_report(arguments.file, _feeds(arguments))
+    write_atomically(arguments.out, [balanced.content])
     if arguments.json:
-        tensors = {name: {"divided": divided, "channels": of} for name, (divided, of) in made.tensors.items()}
+        tensors = {name: {"divided": some, "channels": total} for name, (some, total) in balanced.tensors.items()}
         names = {"file": str(arguments.file), "out": str(arguments.out)}
-        say.document({**names, "samples": made.samples, "tensors": tensors})
+        say.document({**names, "samples": balanced.samples, "tensors": tensors})
         return 0
-    divided = ", ".join(f"{name} ({number} of {of})" for name, (number, of) in made.tensors.items() if number)
+    divided = ", ".join(f"{name} ({some} of {total})" for name, (some, total) in balanced.tensors.items() if some)
     lines = [
-        f"{arguments.file}: of {len(made.tensors)} tensors that constants multiply, {made.divided} have channels that "
-        f"are worth dividing, on {made.samples} samples",
+        f"{arguments.file}: of {len(balanced.tensors)} tensors that constants multiply, {balanced.divided} have "
+        f"channels that are worth dividing, on {balanced.samples} samples",
         *([f"  channels divided: {divided}"] if divided else []),
         f"{arguments.out}: computes the same bits",
     ]

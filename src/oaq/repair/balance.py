@@ -14,7 +14,7 @@ is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -89,12 +89,12 @@ def balance(path: str | Path, data: Iterable[Feed]) -> bytes:
     """The float ONNX file ``path`` with channels balanced, as bytes; products and their sums stay the same bits.
 
     Args:
-        path: of a file whose MatMul and Gemm by constants will be quantized dynamically.
+        path: of a file whose MatMul and Gemm by float32 constants will be quantized dynamically.
         data: samples: arrays by the names of the file's inputs.
 
     Raises:
         FormatError: the file cannot be read.
-        CalibrationError: there are no samples, or ONNX Runtime cannot run the file on them.
+        CalibrationError: no such product is in the file, there are no samples, or ONNX Runtime cannot run it on them.
     """
     return balance_with_report(path, data).content
 
@@ -107,16 +107,20 @@ def balance_with_report(path: str | Path, data: Iterable[Feed]) -> Balanced:
         model = onnx.load(str(path))
     except Exception as error:  # protobuf and onnx raise classes of their own
         raise FormatError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    products = _products(model)
+    constants = _matrices(model)
+    products = _products(model, constants)
     if not products:
-        raise CalibrationError(f"{path}: has no MatMul or Gemm by constants, so there is nothing to balance")
+        raise CalibrationError(f"{path}: has no MatMul or Gemm by float32 constants, so there is nothing to balance")
     seen, samples = _observed(model, sorted(products), data)
     tensors = {}
     for source, nodes in products.items():
-        factor = balanced(seen[source], np.concatenate([_matrix(model, node) for node in nodes], axis=1))
+        weight = np.concatenate([_matrix(constants, node) for node in nodes], axis=1)
+        factor = balanced(seen[source], weight)
+        if factor is not None and not _is_exact(weight, factor):
+            factor = None
         tensors[source] = (0 if factor is None else int((factor > 1.0).sum()), len(seen[source].least))
         if factor is not None:
-            _insert(model, source, nodes, factor)
+            _insert(model, constants, (source, nodes), factor)
     _drop_unread(model)
     return Balanced(model.SerializeToString(deterministic=True), tensors, samples)
 
@@ -153,36 +157,45 @@ def _floored(values: Reals) -> Reals:
     return np.maximum(values, max(float(np.median(values)) * LEAST, np.finfo(np.float32).tiny))
 
 
-def _products(model: onnx.ModelProto) -> dict[str, list[Any]]:
-    """MatMul and Gemm nodes by constant matrices, by what they read that is computed."""
-    constants = {name: tuple(tensor.dims) for name, tensor in _constants(model).items()}
+def _products(model: onnx.ModelProto, constants: Collection[str]) -> dict[str, list[Any]]:
+    """MatMul and Gemm nodes by these matrices, by what they read that is computed."""
     result: dict[str, list[Any]] = {}
     for node in model.graph.node:
         is_product = node.op_type in ("MatMul", "Gemm") and node.domain in ("", "ai.onnx")
         is_product = is_product and node.input[0] not in constants and not _flag(node, "transA")
-        if is_product and len(constants.get(node.input[1], ())) == 2:
+        if is_product and node.input[1] in constants:
             result.setdefault(node.input[0], []).append(node)
     return result
 
 
-def _constants(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """Initializers, and tensors that Constant nodes give."""
-    result = {tensor.name: tensor for tensor in model.graph.initializer}
+def _matrices(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Matrices of float32 that hold a number, by name: initializers, and what Constant nodes give."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            result.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
-    return result
+            tensors.update((node.output[0], attribute.t) for attribute in node.attribute if attribute.name == "value")
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if tensor.data_type == tensor.FLOAT and len(tensor.dims) == 2 and all(tensor.dims)
+    }
+
+
+def _is_exact(weight: NDArray[np.floating], factor: Reals) -> bool:
+    """Whether weights (K, N) of float32 stay inside its range: a power of two changes their exponents only."""
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(weight * factor.astype(np.float32)[:, None]).all())
 
 
 def _flag(node: onnx.NodeProto, name: str) -> bool:
     return any(attribute.name == name and attribute.i != 0 for attribute in node.attribute)
 
 
-def _matrix(model: onnx.ModelProto, node: onnx.NodeProto) -> NDArray[np.floating]:
+def _matrix(constants: Mapping[str, onnx.TensorProto], node: onnx.NodeProto) -> NDArray[np.floating]:
     """(K, N) of a product, as it multiplies."""
     from onnx import numpy_helper
 
-    stored = numpy_helper.to_array(_constants(model)[node.input[1]])
+    stored = numpy_helper.to_array(constants[node.input[1]])
     return stored.T if _flag(node, "transB") else stored
 
 
@@ -230,17 +243,22 @@ def _runs(content: bytes, names: list[str], data: Iterable[Feed]) -> Iterator[di
         raise CalibrationError(f"ONNX Runtime cannot run the file on these samples: {reason}") from error
 
 
-def _insert(model: onnx.ModelProto, source: str, nodes: list[Any], factor: Reals) -> None:
-    """A Mul before these nodes, and their weights the other way round."""
+def _insert(
+    model: onnx.ModelProto,
+    constants: Mapping[str, onnx.TensorProto],
+    product: tuple[str, list[Any]],
+    factor: Reals,
+) -> None:
+    """A Mul behind a tensor and before the nodes that multiply it, and their weights the other way round."""
     from onnx import helper, numpy_helper
 
+    source, nodes = product
     shared = factor.astype(np.float32)
     taken = {name for node in model.graph.node for name in (*node.input, *node.output)}
     result, constant = _fresh(f"{source}_balanced", taken), _fresh(f"{source}_balance", taken)
     model.graph.initializer.append(numpy_helper.from_array(np.float32(1) / shared, constant))
     for node in nodes:
-        weight = _matrix(model, node)
-        scaled = (weight * shared[:, None]).astype(weight.dtype)
+        scaled = _matrix(constants, node) * shared[:, None]
         name = _fresh(f"{node.input[1]}_balanced", taken)
         stored = np.ascontiguousarray(scaled.T if _flag(node, "transB") else scaled)
         model.graph.initializer.append(numpy_helper.from_array(stored, name))
