@@ -1,8 +1,4 @@
-# Cross build for ARMv7 Linux by the compiler of the ziglang wheel, whose C and C++ libraries come with it: programs
-# are static, so that an emulator needs nothing else. OAQ_ZIG is the program `zig` of that wheel.
-set(CMAKE_SYSTEM_NAME Linux)
+# Cross build for ARMv7 Linux.
 set(CMAKE_SYSTEM_PROCESSOR armv7l)
-set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES OAQ_ZIG)
-set(CMAKE_CXX_COMPILER ${OAQ_ZIG} c++)
 set(CMAKE_CXX_COMPILER_TARGET arm-linux-musleabihf)
-set(CMAKE_EXE_LINKER_FLAGS_INIT "-static")
+include(${CMAKE_CURRENT_LIST_DIR}/static-linux.cmake)
