@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -13,6 +15,8 @@ from oaq.kernels.targets import TARGETS
 from oaq.runtime.plan_file import proved_bytes
 from tests.cli.test_doctor import one_conv
 from tests.report import small
+
+BY_LITERT = Path(__file__).parents[1] / "capture" / "from_tflite" / "by_litert"
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -52,3 +56,20 @@ def test_a_file_of_another_tool_is_planned_and_exported_like_ours(oaq, native, t
     before, after = (import_model(tmp_path / name).program for name in ("net.onnx", "out.onnx"))
     (first,), (second,) = before.nodes, after.nodes
     assert (first.op.weight == second.op.weight).all() and (first.op.bias == second.op.bias).all()
+
+
+@pytest.mark.parametrize(("file", "code"), [("int8-0", 0), ("add-uint8", 0), ("uint8-0", 2)])
+def test_a_tflite_file_leaves_as_onnx_unless_it_rounds_in_fixed_point(oaq, native, tmp_path, file, code):
+    out, path = tmp_path / "out.onnx", BY_LITERT / f"{file}.tflite"
+    exit_code, _, err = oaq("export", path, "--out", out)
+    assert exit_code == code
+    if code:
+        assert "requantizes by fixed_point; ONNX knows float scales only" in err and not out.exists()
+        assert oaq("plan", path)[0] == 0
+        return
+    assert oaq("verify", out, "--quick")[0] == 0
+    before, after = (
+        [node.op.weight for node in import_model(place).program.nodes if hasattr(node.op, "weight")]
+        for place in (path, out)
+    )
+    assert len(before) == len(after) > 0 and all(map(np.array_equal, before, after))

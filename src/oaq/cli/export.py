@@ -27,7 +27,8 @@ an allocation, in an arena of stated size.
 module of WebAssembly, proved. oaq quantize --target wasm-relaxed makes networks
 that are quickest there.
 
-FILE may be an int8 file of another tool: a TFLite file leaves as ONNX."""
+FILE may be an int8 file of another tool: a TFLite file leaves as ONNX, unless
+it rounds in fixed point, which ONNX cannot say."""
 EXAMPLES = """\
 examples:
   oaq export net.oaq --out net.onnx
