@@ -87,8 +87,8 @@ FASHION = (
 CIFAR10 = (
     *(Variant(bits, PLAIN) for bits in (8, 7, 6)),
     WIDE,
-    Variant(8, 2.0, 0.3, 0.03),
-    Variant(7, 2.0, 0.3, 0.03),
+    Variant(8, 2.0, 0.3, 0.03, headline=True),
+    Variant(7, 2.0, 0.3, 0.03, headline=True),
     Variant(6, 2.0, 1.0, 0.3),
 )
 
