@@ -10,6 +10,7 @@ command of the same source goes on behind it.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -109,7 +110,8 @@ class Inputs:
                     lambda step, steps, distance: report("move", f"{distance:.3f}", step / steps),
                 )
             self._batches[name] = made.batches
-            say.words(f"  {name}: distance from batch norms {made.before:.3f} to {made.after:.3f}")
+            if not math.isnan(made.before):
+                say.words(f"  {name}: distance from batch norms {made.before:.3f} to {made.after:.3f}")
         return self._batches[name]
 
 

@@ -31,7 +31,7 @@ from recipes.data.labelled import Labelled, Part, cifar10, fashion_mnist
 from recipes.exit_code import exit_code
 from recipes.ledger import Ledger
 from recipes.ledger import Row as Cells
-from recipes.models.small import LeNet5, LeNet300, SmallResNet, published_init
+from recipes.models.small import LeNet5, LeNet300, SmallResNet, SmallVgg, published_init
 from recipes.training import Batch, right
 
 BATCH = 128
@@ -62,6 +62,7 @@ class Subject:
 SUBJECTS = {
     "lenet-300-100": Subject(LeNet300, fashion_mnist, False, 4, 0.05, 0.0),
     "lenet-5": Subject(LeNet5, fashion_mnist, False, 3, 0.05, 0.0),
+    "vgg5": Subject(lambda: published_init(SmallVgg()), cifar10, True, 5, 0.03, 5e-4),
     "resnet8": Subject(lambda: published_init(SmallResNet(1, stem_stride=2)), cifar10, True, 6, 0.1, 5e-4),
 }
 SCALES = (0.0, 1.0, 2.0, 4.0, 8.0)

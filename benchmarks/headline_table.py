@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
@@ -24,7 +24,7 @@ class Cell:
 
     Attributes:
         where: cells of its row, by their names.
-        column: that it stands in; ``top1`` is taken in percent of ``of``, the mean of all seeds.
+        column: that it stands in; ``top1`` is taken in percent of ``of``. Of rows of several seeds it is the mean.
     """
 
     where: Mapping[str, str]
@@ -39,7 +39,14 @@ class Cell:
             return NOT_RUN
         if self.column == "top1":
             return f"{mean(100 * int(row['top1']) / int(row['of']) for row in rows):.2f}"
-        return rows[0][self.column].replace("+-", "±")
+        return mean_text([row[self.column] for row in rows]).replace("+-", "±")
+
+
+def mean_text(figures: Sequence[str]) -> str:
+    """The mean of figures of several seeds, with as many decimals as the first; a single one as it is."""
+    if len(figures) == 1:
+        return figures[0]
+    return f"{mean(float(figure) for figure in figures):.{len(figures[0].partition('.')[2])}f}"
 
 
 @dataclass(frozen=True)
@@ -160,7 +167,7 @@ HEADLINES: Final = (
         ),
     ),
     Headline(
-        "W4A4 with a teacher, part of CIFAR-10: top-1 in %",
+        "W4A4 with a teacher, ResNet-8, CIFAR-10: top-1 in %",
         "teacher",
         "distillation_cifar10",
         _rows("row", {"float": "float", "labels": "labels", "teacher": "teacher"}, "top-1"),

@@ -4,9 +4,8 @@
     python -m benchmarks.segmentation accuracy unet --record
     python -m benchmarks.segmentation time unet --record
 
-Ordinary int8 is ONNX Runtime's static QDQ of the float network (U8S8, a scale per channel), calibrated on the same
-samples; with ``reduce_range`` (7-bit weights), and repaired by oaq. Held to AVX2, OpenVINO sums pairs of products in
-registers of 16 bits that saturate. ``accuracy`` needs no quiet machine; ``time`` does.
+Ordinary int8 (``benchmarks.ordinary_int8``) is calibrated on the same samples. ``accuracy`` needs no quiet machine;
+``time`` does.
 """
 
 from __future__ import annotations
@@ -14,77 +13,45 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import oaq
-from benchmarks.child import held_to
 from benchmarks.harness import Result, save, stamp
+from benchmarks.ordinary_int8 import HELD, SIDES, answers_of, int8_files
 from benchmarks.process_peer import LEAST_HELD_SQNR_DB, ProcessPeer, child_contender
 from benchmarks.side_by_side import add_timing, timed, written
 from oaq.data.photos import prepare
-from oaq.errors import FormatError, UnsupportedOp
-from oaq.repair import repair
+from oaq.errors import FormatError
 from oaq.report.comparison import our_contenders, peer_contender
 from oaq.report.latency import pinned
-from oaq.report.peers import openvino_peer, quantize_by_onnxruntime
+from oaq.report.peers import openvino_peer
 from oaq.runtime import Session
 from oaq.tasks import Task
 from oaq.tasks.segment import mean_iou_of, pixel_accuracy_of
 from oaq.terminal import say
 from oaq.terminal.table import Table
 from recipes.exit_code import exit_code
-from recipes.float_onnx import export_float
 from recipes.segmentation.networks import NETWORKS, OUTPUT, SegmentationNetwork, load_float
 from recipes.segmentation.samples import Masked
 from recipes.segmentation.scoring import FLOAT, Runner, score_set
 
-HELD: Final = held_to("AVX2")
 IMAGES: Final = 64
 """Samples that the peers' int8 is calibrated on."""
-REGISTERS: Final = "avx2-acc32"
-"""What the repaired file is made safe for."""
 PTQ, TRAINED = "int16, proved", "int16, trained, proved"
-SIDES: Final = (
-    ("int8, ONNX Runtime", "int8", "onnxruntime", {}),
-    ("int8, OpenVINO", "int8", "openvino", {}),
-    ("int8, OpenVINO held to AVX2", "int8", "openvino", HELD),
-    ("reduce_range, OpenVINO held to AVX2", "reduce_range", "openvino", HELD),
-    ("repaired, OpenVINO held to AVX2", "repaired", "openvino", HELD),
-)
-"""Peers by name: file, runtime, environment."""
 Batch = NDArray[np.float32]
 
 
 def peer_files(net: torch.nn.Module, task: Task, network: SegmentationNetwork, folder: Path) -> dict[str, Path]:
-    """Ordinary int8 files by name; those that are in ``folder`` already are taken as they are.
-
-    One that cannot be repaired is left out, with a warning.
-    """
-    paths = {name: folder / f"{name}.onnx" for name in ("float", "int8", "reduce_range", "repaired")}
-    if all(path.exists() for path in paths.values()):
-        return paths
-    folder.mkdir(parents=True, exist_ok=True)
+    """Ordinary int8 files by name, calibrated on samples that the network is trained on."""
     batches = [x.numpy() for x, _ in network.source(task.preprocess.size[0], IMAGES).batches(8)]
-    export_float(net, batches[0][:1], paths["float"], outputs=(OUTPUT,))
-    for name in ("int8", "reduce_range"):
-        if paths[name].exists():
-            continue
-        with say.bar(f"ONNX Runtime: {name}", None):
-            quantize_by_onnxruntime(paths["float"], paths[name], batches, reduce_range=name == "reduce_range")
-    try:
-        with say.bar("oaq: repair", None):
-            repair(paths["int8"], REGISTERS, batches).save(paths["repaired"])
-    except UnsupportedOp as error:
-        say.warn(f"{paths['int8']}: {error}; its repaired form is not run")
-        del paths["repaired"]
-    return paths
+    return int8_files(net, batches, folder, (OUTPUT,))
 
 
 def programs_of(folder: Path, name: str) -> dict[str, oaq.IntProgram]:
@@ -99,13 +66,6 @@ def programs_of(folder: Path, name: str) -> dict[str, oaq.IntProgram]:
     return {title: oaq.load(str(path)) for title, path in paths.items() if path.exists()}
 
 
-def _answers(path: Path, runtime: str, environment: Mapping[str, str], x: Batch) -> Iterator[NDArray[Any]]:
-    """What a peer answers to (n, C, H, W) samples, one at a time, (1, ...) each."""
-    with ProcessPeer(path, x[:1], runtime, "int8", 1, environment) as child:
-        (outputs,) = child.answers(x)
-    yield from (outputs[at : at + 1] for at in range(len(outputs)))
-
-
 def runners_of(
     net: torch.nn.Module, programs: Mapping[str, oaq.IntProgram], files: Mapping[str, Path], x: Batch
 ) -> dict[str, Runner]:
@@ -116,11 +76,10 @@ def runners_of(
             return net(torch.from_numpy(row)).numpy()
 
     runners: dict[str, Runner] = {FLOAT: run_float}
-    for title, file, runtime, environment in SIDES:
-        if file not in files:
-            continue
-        answers = _answers(files[file], runtime, environment, x)
-        runners[title] = lambda row, answers=answers: next(answers)
+    for side in (side for side in SIDES if side.file in files):
+        (maps,) = answers_of(side, files, x)
+        answers = iter(np.split(maps, len(maps)))
+        runners[side.title] = lambda row, answers=answers: next(answers)
     for title, program in programs.items():
         session = Session(oaq.plan(program, "avx2"))
         runners[title] = lambda row, session=session: np.asarray(session.run(row))

@@ -37,7 +37,7 @@ PEERS: Final = {
     "int16, proved": "ptq",
     "int16, trained, proved": "qat",
 }
-"""Keys by what ``benchmarks.segmentation`` calls its sides."""
+"""Keys by what ``benchmarks.segmentation`` and ``benchmarks.detection`` call their sides."""
 REPAIR: Final = {
     ("original", "onnxruntime", "this CPU"): "int8",
     ("original", "openvino", "held to AVX2"): "int8 held",
@@ -112,12 +112,10 @@ def _trained_classifier(folder: Path) -> Line:
 def _detector(folder: Path) -> Line:
     """Mean average precision on composited scenes."""
     name, figures = "ssd-mobilenet-v2", dict[str, str]()
-    result = _newest(folder, f"{name}_1t.json")
-    for fact, value in result.facts if result is not None else ():
-        side = fact.rpartition("agreement@.5, ")[2]
-        key = "float" if side == "float" else "ptq" if side == "oaq avx2" else "int8 held" if "held" in side else ""
-        if fact.startswith("mAP") and key:
-            figures[key] = value.partition(" / ")[0]
+    path = folder / f"detection_peers_{name}.json"
+    for row in map(dict, load(path).rows if path.exists() else ()):
+        if row["network"] in PEERS:
+            figures[PEERS[row["network"]]] = row["mAP"]
     return Line("detect", "SSD-MobileNetV2, composited scenes", "mAP", name, figures)
 
 

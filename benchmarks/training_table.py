@@ -40,7 +40,7 @@ DITHER_FACTS: Final = ("training images", "epochs", "seeds")
 TABLES: Final[Mapping[str, Columns]] = {
     **{
         f"dither-{network}": Columns(f"dither_{network}", DITHER_FACTS, DITHER)
-        for network in ("lenet-300-100", "lenet-5", "resnet8")
+        for network in ("lenet-300-100", "lenet-5", "vgg5", "resnet8")
     },
     "sparse-product": Columns(
         "sparse_product",

@@ -85,7 +85,7 @@ FASHION = (
     Variant(4, 2.0, 1.0, 0.3),
 )
 CIFAR10 = (
-    *(Variant(bits, PLAIN) for bits in (8, 7, 6)),
+    *(Variant(bits, PLAIN, headline=bits > 6) for bits in (8, 7, 6)),
     WIDE,
     Variant(8, 2.0, 0.3, 0.03, headline=True),
     Variant(7, 2.0, 0.3, 0.03, headline=True),

@@ -181,3 +181,27 @@ class LeNet5(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, 1, 28, 28) to (n, classes) logits."""
         return self.body(x)
+
+
+class SmallVgg(nn.Module):
+    """Convolutions of 3 x 3 with ReLU and largest values of 2 x 2 behind each (1409.1556); without batch norm.
+
+    Args:
+        channels: of images of 32 x 32.
+        widths: of the convolutions, one for each halving.
+        classes: to tell apart.
+    """
+
+    def __init__(self, channels: int = 3, widths: tuple[int, ...] = (32, 64, 128, 128), classes: int = 10) -> None:
+        super().__init__()
+        layers = [
+            layer
+            for before, after in pairwise((channels, *widths))
+            for layer in (nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        ]
+        side = 32 >> len(widths)
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(widths[-1] * side * side, classes))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, channels, 32, 32) to (n, classes) logits."""
+        return self.body(x)

@@ -14,7 +14,11 @@ def test_files_that_are_not_there_were_not_run(tmp_path: Path) -> None:
 
 
 def test_rows_that_are_not_there_were_not_run(tmp_path: Path) -> None:
-    rows = ((("row", "float-levels"), ("AP", "20.1"), ("AP50", "33.2")),)
+    same = ("layers in 16-bit lanes, no spill", "27 of 34"), ("outputs that differ", "0 of 5")
+    rows = tuple(
+        (("row", "float-levels"), ("seed", str(seed)), ("AP", score), ("AP50", "33.2"), *same)
+        for seed, score in enumerate(("20.1", "20.6"))
+    )
     result_file.store(Result("aqd", "python -m recipes.aqd", stamp(), None, (("requantize", "fixed_point"),), rows),
                       tmp_path, "aqd")  # fmt: skip
     facts = (("layers proved, for every input", "76 of 76"),)
@@ -22,6 +26,6 @@ def test_rows_that_are_not_there_were_not_run(tmp_path: Path) -> None:
     result_file.store(published, tmp_path, detector_table.PUBLISHED)
     lines = detector_table.block(tmp_path).splitlines()
     assert lines[0] == "requantize: fixed_point. `python -m recipes.aqd`."
-    assert lines[2] == "| row | AP | AP50 |" and lines[4] == "| float-levels | 20.1 | 33.2 |"
-    assert "| levels-2 | not run | not run |" in lines
+    assert "| float-levels | 20.4 | 20.1, 20.6 | 33.2 | 33.2, 33.2 | 27 of 34 | 0 of 5 |" in lines
+    assert f"| levels-2 |{' not run |' * 6}" in lines
     assert "| layers proved, for every input | 76 of 76 |" in lines

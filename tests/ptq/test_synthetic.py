@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -110,6 +111,29 @@ def test_inputs_come_nearer_to_the_statistics_and_stay_pixels() -> None:
     with torch.no_grad():
         assert float(distance_from_norms(captured, torch.from_numpy(x))) == pytest.approx(made.after, rel=1e-4)
     assert [step for step, _, _ in told] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_classifier_is_surer_of_them_where_it_is_asked_to_be() -> None:
+    net, x = trained()
+    captured = normalize(net, x[:1])
+    widths = []
+    for sureness in (0.0, 1.0):
+        (inputs,) = make_up(captured, dataclasses.replace(QUICK, steps=20, sureness=sureness)).batches
+        with torch.no_grad():
+            logits = net(torch.from_numpy(inputs))
+        widths.append(float((logits.amax(1) - logits.mean(1)).mean()))
+    assert widths[1] > 1.2 * widths[0]
+    with pytest.raises(CalibrationError, match="sureness is finite, at least 0; not -1"):
+        Synthetic(sureness=-1)
+
+
+def test_answers_that_are_no_vector_have_no_classes() -> None:
+    torch.manual_seed(0)
+    maps = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+    captured = normalize(maps.eval(), torch.zeros(1, 3, 8, 8))
+    made = [make_up(captured, dataclasses.replace(QUICK, sureness=sureness)) for sureness in (0.0, 1.0)]
+    assert made[0].after == made[1].after
+    assert np.array_equal(made[0].batches[0], made[1].batches[0])
 
 
 def test_the_same_seed_makes_the_same_inputs() -> None:

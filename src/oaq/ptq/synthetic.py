@@ -6,7 +6,10 @@ pictures, and move by Adam so that for the batch
 
     mean over layers and channels of ((mean(z_c) - m_c)^2 + (dev(z_c) - d_c)^2) / mean(d^2)
 
-falls (the idea of ZeroQ, 2001.00281); pictures stay inside what pixels can be.
+falls (the idea of ZeroQ, 2001.00281); pictures stay inside what pixels can be. Such inputs are of no class, and a
+classifier is less sure of them than of any photo: ranges of its answers would be too short, and of photos several
+classes would end at the longest integer. So each input is also moved towards a class that is drawn, by cross-entropy
+(as generators of data are trained in 2003.03603).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from typing import Final, Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from oaq.capture.graph import FloatGraph
@@ -45,6 +49,8 @@ class Synthetic:
         batch: of them moved together: statistics are those of a batch.
         steps: of Adam on each batch.
         seed: of everything.
+        sureness: weight of the cross-entropy to drawn classes beside the distance, for networks whose one answer is a
+            vector; 0 for vectors that are no scores of classes.
     """
 
     kind: Kind = "statistics"
@@ -52,6 +58,7 @@ class Synthetic:
     batch: int = 16
     steps: int = 40
     seed: int = 0
+    sureness: float = 0.1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -59,6 +66,8 @@ class Synthetic:
         for name in ("count", "batch", "steps"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise CalibrationError(f"synthetic: {name} is a whole number, at least 1; not {getattr(self, name)!r}")
+        if not 0 <= self.sureness < float("inf"):
+            raise CalibrationError(f"synthetic: sureness is finite, at least 0; not {self.sureness!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,10 +119,10 @@ def make_up(
     parts = list(first.split(settings.batch))
     ends = [(float("nan"), float("nan"))] * len(parts)
     if settings.kind == "statistics":
+        classes = _drawn_classes(graph, settings).split(settings.batch)
         for at, part in enumerate(parts):
-            parts[at], ends[at] = _moved(
-                graph, part, settings, bounds, _shifted(report, at * settings.steps, settings, len(parts))
-            )
+            told = _shifted(report, at * settings.steps, settings, len(parts))
+            parts[at], ends[at] = _moved(Aim(graph, classes[at], settings), part, bounds, told)
     last = graph.is_channels_last(graph.inputs[0])
     arrays = [(part.movedim(1, -1) if last else part).contiguous().numpy() for part in parts]
     return MadeUp(arrays, *(float(np.mean(column)) for column in zip(*ends, strict=True)))
@@ -137,37 +146,70 @@ def _noise(shape: tuple[int, ...], settings: Synthetic) -> torch.Tensor:
     return torch.randn((settings.count, *shape), generator=torch.Generator().manual_seed(settings.seed))
 
 
+@dataclass(frozen=True, eq=False)
+class Aim:
+    """What a batch is moved towards.
+
+    Attributes:
+        graph: whose batch norms remember statistics.
+        classes: (n,) drawn for the inputs; (0,) where there are none.
+        settings: of the whole.
+    """
+
+    graph: FloatGraph
+    classes: torch.Tensor
+    settings: Synthetic
+
+    def __call__(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What falls, and the distance in it."""
+        distance, outputs = _distance_and_outputs(self.graph, x)
+        if not len(self.classes):
+            return distance, distance
+        return distance + self.settings.sureness * F.cross_entropy(outputs[0], self.classes), distance
+
+
+def _drawn_classes(graph: FloatGraph, settings: Synthetic) -> torch.Tensor:
+    """A class for each input, (count,); (0,) where answers are no scores, or one of them is all there is."""
+    shapes = [graph.shapes[name] for name in graph.outputs]
+    if not settings.sureness or len(shapes) != 1 or len(shapes[0]) != 1 or shapes[0][0] < 2:
+        return torch.zeros(0, dtype=torch.int64)
+    return torch.randint(shapes[0][0], (settings.count,), generator=torch.Generator().manual_seed(settings.seed))
+
+
 def _moved(
-    graph: FloatGraph,
+    aim: Aim,
     begun: torch.Tensor,
-    settings: Synthetic,
     bounds: tuple[torch.Tensor, torch.Tensor] | None,
     report: Callable[[int, float], None],
 ) -> tuple[torch.Tensor, tuple[float, float]]:
-    """One batch, and its distance before and after; of all steps the nearest is kept."""
+    """One batch, and its distance before and after; of all steps the one that came nearest to its aim is kept."""
     x = begun.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], RATE)
-    nearest, least, before = begun, float("inf"), float("nan")
-    for step in range(settings.steps + 1):
+    nearest, least, before, after = begun, float("inf"), float("nan"), float("nan")
+    for step in range(aim.settings.steps + 1):
         optimizer.zero_grad()
-        distance = distance_from_norms(graph, x)
-        value = float(distance.detach())
-        before = value if step == 0 else before
+        total, part = aim(x)
+        value, distance = float(total.detach()), float(part.detach())
+        before = distance if step == 0 else before
         if value < least:
-            nearest, least = x.detach().clone(), value
-        if step == settings.steps:
+            nearest, least, after = x.detach().clone(), value, distance
+        if step == aim.settings.steps:
             break
-        distance.backward()
+        total.backward()
         optimizer.step()
         if bounds is not None:
             with torch.no_grad():
                 x.copy_(torch.minimum(torch.maximum(x, bounds[0]), bounds[1]))
-        report(step + 1, value)
-    return nearest, (before, least)
+        report(step + 1, distance)
+    return nearest, (before, after)
 
 
 def distance_from_norms(graph: FloatGraph, x: torch.Tensor) -> torch.Tensor:
     """What a batch's means and deviations differ by from those that batch norms remember; differentiable."""
+    return _distance_and_outputs(graph, x)[0]
+
+
+def _distance_and_outputs(graph: FloatGraph, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     last = {name: node.name for node in graph.nodes for name in node.inputs}
     tensors, distances = {graph.inputs[0]: x}, []
     for node in graph.nodes:
@@ -183,7 +225,7 @@ def distance_from_norms(graph: FloatGraph, x: torch.Tensor) -> torch.Tensor:
         for name in node.inputs:
             if last[name] == node.name and name not in graph.outputs:
                 tensors.pop(name, None)
-    return torch.stack(distances).mean()
+    return torch.stack(distances).mean(), [tensors[name] for name in graph.outputs]
 
 
 def _shifted(report: Told | None, offset: int, settings: Synthetic, batches: int) -> Callable[[int, float], None]:
