@@ -80,9 +80,9 @@ def accuracy_rows(task: Task, truths: Sequence[Truth], sides: Iterable[tuple[str
     for title, maps in sides:
         answers = [task.decode(dict(zip(names, sample, strict=True))) for sample in zip(*maps, strict=True)]
         float_answers = float_answers or answers
-        whole, at_half = coco_scores(truths, answers)
+        overall, at_half = coco_scores(truths, answers)
         agreement = task.metrics[1].agreement(float_answers, answers)
-        figures = (f"{100 * value:.1f}" for value in (whole, at_half, agreement))
+        figures = (f"{100 * value:.1f}" for value in (overall, at_half, agreement))
         rows.append((("network", title), *zip(("mAP", "mAP@.5", "agreement@.5"), figures, strict=True)))
     return tuple(rows)
 
@@ -95,7 +95,7 @@ def run_accuracy(flags: argparse.Namespace) -> int:
         files = peer_files(net, task, flags.keep or Path(scratch))
         sides = [("float", run_all(net, x))]
         sides += [(side.title, answers_of(side, files, x)) for side in SIDES if side.file in files]
-    sides.append(("int16, proved", _ours(oaq.plan(oaq.load(flags.program), "avx2"), x)))
+    sides.append(("int16, proved", _integers_of(oaq.plan(oaq.load(flags.program), "avx2"), x)))
     rows = accuracy_rows(task, truths, sides)
     titles = tuple(key for key, _ in rows[0])
     lines = tuple(tuple(value for _, value in row) for row in rows)
@@ -125,9 +125,9 @@ def run_time(flags: argparse.Namespace) -> int:
         int8 = peer_files(net, task, folder)["int8"]
         cpus = stack.enter_context(pinned(flags.threads))
         peers = []
-        for held in ("AVX2", ""):
-            child = ProcessPeer(int8, x, "openvino", "int8", flags.threads, held_to(held))
-            peers.append(child_contender(stack.enter_context(child), real[0], held, against="float, first map"))
+        for limit in ("AVX2", ""):
+            child = ProcessPeer(int8, x, "openvino", "int8", flags.threads, held_to(limit))
+            peers.append(child_contender(stack.enter_context(child), real[0], limit, against="float, first map"))
         sessions, _ = our_contenders(plans, x, flags.threads, real)
         latency, disturbance = timed(
             [*sessions, *peers],
@@ -148,7 +148,7 @@ def load(flags: argparse.Namespace) -> tuple[torch.nn.Module, Task]:
     return NETWORKS[flags.network].load(flags.weights, flags.program.parent, train.STEPS)
 
 
-def _ours(plan: Plan, samples: NDArray[np.float32]) -> Maps:
+def _integers_of(plan: Plan, samples: NDArray[np.float32]) -> Maps:
     """Outputs of our integers for every sample."""
     results = Session(plan).run(samples)
     return results if isinstance(results, tuple) else (results,)

@@ -49,9 +49,9 @@ def _line(name: str, seeds: Sequence[Mapping[str, str]]) -> tuple[str, ...]:
     if not seeds:
         return name, *["not run"] * len(HEADS)
     means = [mean_text([seed[score] for seed in seeds]) for score in SCORES]
-    each = [", ".join(seed[score] for seed in seeds) for score in SCORES]
-    others = ("; ".join(dict.fromkeys(seed[column] for seed in seeds)) for column in HEADS[2 * len(SCORES) :])
-    return name, *(cell for pair in zip(means, each, strict=True) for cell in pair), *others
+    by_seed = [", ".join(seed[score] for seed in seeds) for score in SCORES]
+    same = ("; ".join(dict.fromkeys(seed[column] for seed in seeds)) for column in HEADS[2 * len(SCORES) :])
+    return name, *(cell for pair in zip(means, by_seed, strict=True) for cell in pair), *same
 
 
 def _published(path: Path) -> str:

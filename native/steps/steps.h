@@ -52,7 +52,7 @@ std::unique_ptr<Step> make_pad(const Place& x, const Place& y, const std::array<
 std::unique_ptr<Step> make_slice(const Place& x, const Place& y, const std::array<int, 3>& begin,
                                  const std::array<int, 3>& end, const Planes& planes);
 // Entries of one axis by index: x is (outer, size, ...), y is (outer, number of indices, ...).
-std::unique_ptr<Step> make_gather(const Place& x, const Place& y, std::int64_t outer, std::int64_t size,
+std::unique_ptr<Step> make_gather(const Row& row, const Place& x, const Place& y, std::int64_t outer, std::int64_t size,
                                   std::vector<std::int32_t> index);
 // Memory of x cut into nested stretches, the slowest first, and written in another order of them.
 std::unique_ptr<Step> make_transpose(const Row& row, const Place& x, const Place& y, const std::array<int, 8>& split,

@@ -78,7 +78,10 @@ class Transpose : public Step {
 
   void run(std::uint8_t* arena, std::uint8_t*, int chunk, int chunks) const override {
     const Share share(planes_ * blocks_, chunk, chunks);
-    for (std::int64_t unit = share.begin; unit < share.end; ++unit) {
+    const std::int64_t neighbours = shuffle_.order.empty() || outer_.empty() ? 1 : outer_.back().axis.size;
+    std::int64_t together = 1;
+    for (std::int64_t unit = share.begin; unit < share.end; unit += together) {
+      together = std::min(neighbours - unit % neighbours, share.end - unit);
       std::int64_t from = 0, to = 0, rest = unit / blocks_;
       for (std::size_t i = outer_.size(); i-- > 0;) {
         const std::int64_t place = rest % outer_[i].axis.size;
@@ -86,7 +89,7 @@ class Transpose : public Step {
         from += place * outer_[i].axis.step;
         to += place * outer_[i].far;
       }
-      move(arena + x_.offset + from, arena + y_.offset + to, unit % blocks_);
+      move(arena + x_.offset + from, arena + y_.offset + to, unit % blocks_, together);
     }
   }
 
@@ -105,12 +108,13 @@ class Transpose : public Step {
     return Shuffle(std::move(order));
   }
 
-  void move(const std::uint8_t* x, std::uint8_t* y, std::int64_t block) const {
+  // A block of a plane, or so many planes that lie behind one another in the output.
+  void move(const std::uint8_t* x, std::uint8_t* y, std::int64_t block, std::int64_t planes) const {
     const auto [size, step] = plane_.row;
     if (step == 1) {
       std::memcpy(y, x, static_cast<std::size_t>(size));
     } else if (!shuffle_.order.empty()) {
-      loops_.shuffle({x, 0, 1, &shuffle_, y});
+      loops_.shuffle({x, outer_.empty() ? 0 : outer_.back().axis.step, planes, &shuffle_, y});
     } else {
       const std::int64_t end = std::min((block + 1) * kBlock, size);
       for (std::int64_t b = 0; b < plane_.height; b += kSide)

@@ -239,66 +239,93 @@ void vector_rescale(const std::uint8_t* x, std::size_t count, std::int32_t x_zer
   });
 }
 
-// Groups, by S (V::Sixteen), of at most 16 output bytes from so many windows, which stay in registers.
+// The same 16 bytes of every group, from so many windows, whose choices stay in registers. Sixteen are written wherever
+// they end before `end`, `wanted` of them else.
+struct PieceCall {
+  const std::uint8_t* x;
+  std::int64_t x_step, y_step, groups;
+  const ShuffleWindow* windows;
+  std::uint8_t* y;
+  const std::uint8_t* end;
+  std::size_t wanted;
+};
+
+template <typename S>
+void store_sixteen(std::uint8_t* y, typename S::Integers bytes, const PieceCall& call) {
+  if (call.end - y >= 16) return S::store(y, bytes);
+  alignas(16) std::uint8_t block[16];
+  S::store(block, bytes);
+  std::memcpy(y, block, call.wanted);
+}
+
 template <typename S, std::size_t kWindows>
-void shuffle_one(const ShuffleCall& call) {
-  const std::size_t bytes = call.shuffle->order.size();
-  const std::uint8_t* end = call.y + static_cast<std::size_t>(call.groups) * bytes;
+void shuffle_piece(const PieceCall& call) {
   const std::uint8_t* from[kWindows];
   typename S::Integers chosen[kWindows];
   for (std::size_t i = 0; i < kWindows; ++i) {
-    const ShuffleWindow& window = call.shuffle->windows[i];
-    from[i] = call.x + window.from;
-    chosen[i] = S::load(window.chosen.data());
+    from[i] = call.x + call.windows[i].from;
+    chosen[i] = S::load(call.windows[i].chosen.data());
   }
   std::uint8_t* y = call.y;
-  for (std::int64_t at = 0; y < end; at += call.x_step, y += bytes) {
-    auto result = S::zero();
-    for (std::size_t i = 0; i < kWindows; ++i)
+  for (std::int64_t group = 0, at = 0; group < call.groups; ++group, at += call.x_step, y += call.y_step) {
+    auto result = S::shuffle8(S::load(from[0] + at), chosen[0]);
+    for (std::size_t i = 1; i < kWindows; ++i)
       result = S::bits_or(result, S::shuffle8(S::load(from[i] + at), chosen[i]));
-    if (end - y >= 16) {
-      S::store(y, result);
-    } else {
-      alignas(16) std::uint8_t block[16];
-      S::store(block, result);
-      std::memcpy(y, block, bytes);
-    }
+    store_sixteen<S>(y, result, call);
   }
 }
 
-// Sixteen bytes at a time, whatever the width of vectors: windows lie anywhere.
+template <typename S>
+void shuffle_piece_of_many(const PieceCall& call, std::size_t windows) {
+  std::uint8_t* y = call.y;
+  const std::uint8_t* x = call.x;
+  for (std::int64_t group = 0; group < call.groups; ++group, x += call.x_step, y += call.y_step) {
+    auto result = S::zero();
+    for (std::size_t i = 0; i < windows; ++i) {
+      const ShuffleWindow& window = call.windows[i];
+      result = S::bits_or(result, S::shuffle8(S::load(x + window.from), S::load(window.chosen.data())));
+    }
+    store_sixteen<S>(y, result, call);
+  }
+}
+
+// Sixteen bytes at a time, whatever the width of vectors: windows lie anywhere. Of a few groups together the last piece
+// goes first, since what it writes past its group belongs to the first piece of the next.
 template <typename S>
 void shuffle_sixteens(const ShuffleCall& call) {
+  constexpr std::int64_t kTogether = 8192;  // bytes that stay in the first cache
   const Shuffle& shuffle = *call.shuffle;
-  if (shuffle.ends.size() == 1) switch (shuffle.windows.size()) {
-      case 1:
-        return shuffle_one<S, 1>(call);
-      case 2:
-        return shuffle_one<S, 2>(call);
-      case 3:
-        return shuffle_one<S, 3>(call);
-      case 4:
-        return shuffle_one<S, 4>(call);
-      default:
-        break;
-    }
-  const std::size_t bytes = shuffle.order.size();
-  const std::uint8_t* end = call.y + static_cast<std::size_t>(call.groups) * bytes;
-  std::uint8_t* y = call.y;
-  for (std::int64_t group = 0; group < call.groups; ++group, y += bytes) {
-    const std::uint8_t* x = call.x + group * call.x_step;
-    const ShuffleWindow* window = shuffle.windows.data();
-    for (std::size_t piece = 0; piece < shuffle.ends.size(); ++piece) {
-      auto result = S::zero();
-      for (const ShuffleWindow* last = shuffle.windows.data() + shuffle.ends[piece]; window < last; ++window)
-        result = S::bits_or(result, S::shuffle8(S::load(x + window->from), S::load(window->chosen.data())));
-      std::uint8_t* to = y + 16 * piece;
-      if (end - to >= 16) {
-        S::store(to, result);
-      } else {
-        alignas(16) std::uint8_t block[16];
-        S::store(block, result);
-        std::memcpy(to, block, std::min<std::size_t>(bytes - 16 * piece, 16));
+  const auto bytes = static_cast<std::int64_t>(shuffle.order.size());
+  const std::uint8_t* end = call.y + call.groups * bytes;
+  const std::int64_t together = std::max<std::int64_t>(kTogether / bytes, 1);
+  for (std::int64_t first = 0; first < call.groups; first += together) {
+    const std::int64_t groups = std::min(together, call.groups - first);
+    for (std::size_t piece = shuffle.ends.size(); piece-- > 0;) {
+      const std::size_t begin = piece ? shuffle.ends[piece - 1] : 0, windows = shuffle.ends[piece] - begin;
+      const auto at = static_cast<std::int64_t>(16 * piece);
+      const PieceCall some = {call.x + first * call.x_step,
+                              call.x_step,
+                              bytes,
+                              groups,
+                              shuffle.windows.data() + begin,
+                              call.y + first * bytes + at,
+                              end,
+                              static_cast<std::size_t>(std::min<std::int64_t>(bytes - at, 16))};
+      switch (windows) {
+        case 1:
+          shuffle_piece<S, 1>(some);
+          break;
+        case 2:
+          shuffle_piece<S, 2>(some);
+          break;
+        case 3:
+          shuffle_piece<S, 3>(some);
+          break;
+        case 4:
+          shuffle_piece<S, 4>(some);
+          break;
+        default:
+          shuffle_piece_of_many<S>(some, windows);
       }
     }
   }

@@ -222,6 +222,7 @@ X86_FAMILIES: Final = (
     "resize",
     "depth_to_space",
     "lookup",
+    "gather",
     "transpose",
 )
 """Families without sums that have rows on vectors of x86; what only moves whole pixels is the same code everywhere."""
