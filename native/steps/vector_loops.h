@@ -239,53 +239,73 @@ void vector_rescale(const std::uint8_t* x, std::size_t count, std::int32_t x_zer
   });
 }
 
-// The same 16 bytes of every group, from so many windows, whose choices stay in registers. Sixteen are written wherever
-// they end before `end`, `wanted` of them else.
+// The same 16 bytes of every group, from so many windows. Where sixteen would end behind `end`, `wanted` are written.
 struct PieceCall {
   const std::uint8_t* x;
   std::int64_t x_step, y_step, groups;
   const ShuffleWindow* windows;
+  std::size_t count;  // of windows
   std::uint8_t* y;
   const std::uint8_t* end;
   std::size_t wanted;
 };
 
 template <typename S>
-void store_sixteen(std::uint8_t* y, typename S::Integers bytes, const PieceCall& call) {
-  if (call.end - y >= 16) return S::store(y, bytes);
-  alignas(16) std::uint8_t block[16];
-  S::store(block, bytes);
-  std::memcpy(y, block, call.wanted);
+typename S::Integers piece_of(const PieceCall& call, std::int64_t group) {
+  const std::uint8_t* x = call.x + group * call.x_step;
+  auto result = S::zero();
+  for (std::size_t i = 0; i < call.count; ++i) {
+    const ShuffleWindow& window = call.windows[i];
+    result = S::bits_or(result, S::shuffle8(S::load(x + window.from), S::load(window.chosen.data())));
+  }
+  return result;
 }
 
+// Choices stay in registers.
 template <typename S, std::size_t kWindows>
-void shuffle_piece(const PieceCall& call) {
+void shuffle_piece(const PieceCall& call, std::int64_t groups) {
   const std::uint8_t* from[kWindows];
   typename S::Integers chosen[kWindows];
   for (std::size_t i = 0; i < kWindows; ++i) {
     from[i] = call.x + call.windows[i].from;
     chosen[i] = S::load(call.windows[i].chosen.data());
   }
+  const std::int64_t x_step = call.x_step, y_step = call.y_step;
   std::uint8_t* y = call.y;
-  for (std::int64_t group = 0, at = 0; group < call.groups; ++group, at += call.x_step, y += call.y_step) {
+  for (std::int64_t group = 0, at = 0; group < groups; ++group, at += x_step, y += y_step) {
     auto result = S::shuffle8(S::load(from[0] + at), chosen[0]);
     for (std::size_t i = 1; i < kWindows; ++i)
       result = S::bits_or(result, S::shuffle8(S::load(from[i] + at), chosen[i]));
-    store_sixteen<S>(y, result, call);
+    S::store(y, result);
   }
 }
 
 template <typename S>
-void shuffle_piece_of_many(const PieceCall& call, std::size_t windows) {
-  std::uint8_t* y = call.y;
-  const std::uint8_t* x = call.x;
-  for (std::int64_t group = 0; group < call.groups; ++group, x += call.x_step, y += call.y_step) {
-    auto result = S::zero();
-    for (std::size_t i = 0; i < windows; ++i) {
-      const ShuffleWindow& window = call.windows[i];
-      result = S::bits_or(result, S::shuffle8(S::load(x + window.from), S::load(window.chosen.data())));
-    }
-    store_sixteen<S>(y, result, call);
+void shuffle_piece(const PieceCall& call) {
+  constexpr std::int64_t kSixteen = 16;
+  const std::int64_t room = call.end - call.y - kSixteen;
+  const std::int64_t whole = room < 0 ? 0 : std::min(call.groups, room / call.y_step + 1);
+  switch (call.count) {
+    case 1:
+      shuffle_piece<S, 1>(call, whole);
+      break;
+    case 2:
+      shuffle_piece<S, 2>(call, whole);
+      break;
+    case 3:
+      shuffle_piece<S, 3>(call, whole);
+      break;
+    case 4:
+      shuffle_piece<S, 4>(call, whole);
+      break;
+    default:
+      for (std::int64_t group = 0; group < whole; ++group)
+        S::store(call.y + group * call.y_step, piece_of<S>(call, group));
+  }
+  for (std::int64_t group = whole; group < call.groups; ++group) {
+    alignas(16) std::uint8_t block[kSixteen];
+    S::store(block, piece_of<S>(call, group));
+    std::memcpy(call.y + group * call.y_step, block, call.wanted);
   }
 }
 
@@ -301,32 +321,11 @@ void shuffle_sixteens(const ShuffleCall& call) {
   for (std::int64_t first = 0; first < call.groups; first += together) {
     const std::int64_t groups = std::min(together, call.groups - first);
     for (std::size_t piece = shuffle.ends.size(); piece-- > 0;) {
-      const std::size_t begin = piece ? shuffle.ends[piece - 1] : 0, windows = shuffle.ends[piece] - begin;
+      const std::size_t begin = piece ? shuffle.ends[piece - 1] : 0;
       const auto at = static_cast<std::int64_t>(16 * piece);
-      const PieceCall some = {call.x + first * call.x_step,
-                              call.x_step,
-                              bytes,
-                              groups,
-                              shuffle.windows.data() + begin,
-                              call.y + first * bytes + at,
-                              end,
-                              static_cast<std::size_t>(std::min<std::int64_t>(bytes - at, 16))};
-      switch (windows) {
-        case 1:
-          shuffle_piece<S, 1>(some);
-          break;
-        case 2:
-          shuffle_piece<S, 2>(some);
-          break;
-        case 3:
-          shuffle_piece<S, 3>(some);
-          break;
-        case 4:
-          shuffle_piece<S, 4>(some);
-          break;
-        default:
-          shuffle_piece_of_many<S>(some, windows);
-      }
+      shuffle_piece<S>({call.x + first * call.x_step, call.x_step, bytes, groups, shuffle.windows.data() + begin,
+                        shuffle.ends[piece] - begin, call.y + first * bytes + at, end,
+                        static_cast<std::size_t>(std::min<std::int64_t>(bytes - at, 16))});
     }
   }
 }
