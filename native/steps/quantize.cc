@@ -35,7 +35,7 @@ void fetch(const float* real, std::int64_t count) {
 
 // So many reals may lie outside of a core's own caches; in them, asking takes a tenth of the time.
 bool lie_far(std::int64_t channels, std::int64_t pixels) {
-  constexpr std::int64_t kNear = std::int64_t{1} << 17;
+  constexpr std::int64_t kNear = std::int64_t{1} << 16;
   return channels * pixels > kNear;
 }
 

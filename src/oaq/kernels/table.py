@@ -244,6 +244,9 @@ def native_module() -> Any:  # noqa: ANN401  (the module has no type before it i
     Raises:
         NoKernel: it is not built, or does not load.
     """
+    loaded = sys.modules.get(NATIVE)
+    if loaded is not None:  # importlib takes microseconds to find it again, for every edge of every run
+        return loaded
     try:
         return importlib.import_module(NATIVE)
     except ModuleNotFoundError as error:
