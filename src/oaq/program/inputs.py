@@ -48,8 +48,8 @@ def checked(program: IntProgram, arrays: Sequence[NDArray[Any]]) -> tuple[NDArra
         refuse_mask(name, array)
         if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] != spec.shape:
             raise ProgramError(f"input {name!r}: takes uint8 (batch, {show(spec.shape)}), got {describe(array)}")
-        every = spec.range.lo <= 0 and spec.range.hi >= 255  # no u8 lies outside, so none is looked at
-        if array.size and not every and (int(array.min()) < spec.range.lo or int(array.max()) > spec.range.hi):
+        is_full = spec.range.lo <= 0 and spec.range.hi >= 255  # no u8 lies outside, so none is looked at
+        if array.size and not is_full and (int(array.min()) < spec.range.lo or int(array.max()) > spec.range.hi):
             raise ProgramError(
                 f"input {name!r}: holds integers {array.min()}..{array.max()}, outside the effective range "
                 f"[{spec.range.lo}, {spec.range.hi}] that every bound assumes; clamp them"
