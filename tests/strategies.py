@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 from hypothesis import strategies as st
@@ -94,6 +95,10 @@ def linear(
 def scale_for(rng: np.random.Generator, scale: float, low: float, high: float) -> float:
     """An output scale s_y such that ``scale / s_y`` lies in about [low, high]."""
     return float(np.float32(scale / rng.uniform(low, high)))
+
+
+MOST_UNLIKE: Final = 2.0**20
+"""Scales that are added: fixed point has no ratio below 2^-31."""
 
 
 def ratios(scales: Sequence[float], s_y: float) -> NDArray[np.float32]:
@@ -346,6 +351,8 @@ def _draw_joining(draw: st.DrawFn, builder: Builder, rng: np.random.Generator, k
     other = draw(st.sampled_from(found)) if found and draw(st.booleans()) else builder.input(wanted, affine, reach)
     y, out_reach = draw(affine_and_range())
     s_a, s_b = x.affine.scale, builder.tensors[other].affine.scale
+    if kind != "Mul" and rule == "fixed_point" and max(s_a, s_b) > MOST_UNLIKE * min(s_a, s_b):
+        other, s_b = builder.input(wanted, x.affine, x.range), s_a
     if kind == "Mul":
         product = float(np.float32(s_a) * np.float32(s_b))
         y = Affine(scale_for(rng, product, 0.001, 0.02), y.zero_point)

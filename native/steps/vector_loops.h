@@ -309,17 +309,27 @@ void shuffle_piece(const PieceCall& call) {
   }
 }
 
+// Asks for bytes that are read in an order that nothing else foresees.
+inline void fetch(const std::uint8_t* x, std::int64_t bytes) {
+  constexpr std::int64_t kLine = 64;
+  for (std::int64_t i = 0; i < bytes; i += kLine) __builtin_prefetch(x + i);
+}
+
 // Sixteen bytes at a time, whatever the width of vectors: windows lie anywhere. Of a few groups together the last piece
-// goes first, since what it writes past its group belongs to the first piece of the next.
+// goes first, since what it writes past its group belongs to the first piece of the next. They are as many as stay in
+// the first cache; of what may lie out of the second fewer, so that memory is read nearly in its order.
 template <typename S>
 void shuffle_sixteens(const ShuffleCall& call) {
-  constexpr std::int64_t kTogether = 8192;  // bytes that stay in the first cache
+  constexpr std::int64_t kFar = std::int64_t{1} << 19, kTogether = 8192, kTogetherFar = 1024;  // bytes
   const Shuffle& shuffle = *call.shuffle;
   const auto bytes = static_cast<std::int64_t>(shuffle.order.size());
   const std::uint8_t* end = call.y + call.groups * bytes;
-  const std::int64_t together = std::max<std::int64_t>(kTogether / bytes, 1);
+  const bool is_far = call.groups * call.x_step > kFar;
+  const std::int64_t together = std::max<std::int64_t>((is_far ? kTogetherFar : kTogether) / bytes, 1);
   for (std::int64_t first = 0; first < call.groups; first += together) {
     const std::int64_t groups = std::min(together, call.groups - first);
+    const std::int64_t next = std::min(together, call.groups - first - groups);
+    if (is_far) fetch(call.x + (first + groups) * call.x_step, next * call.x_step);
     for (std::size_t piece = shuffle.ends.size(); piece-- > 0;) {
       const std::size_t begin = piece ? shuffle.ends[piece - 1] : 0;
       const auto at = static_cast<std::int64_t>(16 * piece);
