@@ -27,6 +27,8 @@ LOOP_TARGETS = (
 RATIO_TARGET = 1.65
 NETWORK_TARGETS = {"efficientnet-lite0": (2.0, 1.35), "mobilenet-v2": (2.0, 1.35), "resnet18": (1.6, 1.5)}
 """Least (speed over OpenVINO's held to AVX2, speed over our own 32-bit sums), one thread, by network."""
+ON_AMD = {"efficientnet-lite0": 2.2, "mobilenet-v2": 2.2}
+"""Least speed over OpenVINO's on CPUs of AMD, where it is another."""
 LONGEST = 64
 """The run of results/kernels.json that stands for no spill at all: the layer's whole K."""
 
@@ -141,9 +143,11 @@ def targets(folder: Path) -> str:
         lines.append(_target(f"`{row}`: {name}, of the port limit", target, float(micro[row][key])))
     lines.append(_target("16-bit against 32-bit loops, AVX2", RATIO_TARGET, float(facts["avx2: acc16 / acc32"])))
     for network, (against_openvino, against_wide) in NETWORK_TARGETS.items():
-        latency = load(folder / f"{network}-1t.json").latency
-        if latency is not None:
-            ratios = _ratios(latency)
+        result = load(folder / f"{network}-1t.json")
+        if result.latency is not None:
+            ratios = _ratios(result.latency)
+            if result.environment.cpu.startswith("AMD"):
+                against_openvino = ON_AMD.get(network, against_openvino)
             lines.append(_target(f"{network}: times OpenVINO's speed, both on AVX2", against_openvino, ratios[2]))
             lines.append(_target(f"{network}: times our 32-bit sums, AVX2", against_wide, ratios[3]))
     return table(("target, one thread", "at least", "measured", ""), lines)
