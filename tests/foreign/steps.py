@@ -194,6 +194,25 @@ def _stretches() -> Iterator[Drawn]:
         yield f"{outer} by 3 by {inner}", single(moved, [(outer, 3, inner)]), ("random",)
 
 
+def _picks() -> Iterator[Drawn]:
+    rng = np.random.default_rng(7)
+    for size in (2, 5, 16, 17, 33, 70, 300, 5000):  # of the axis; 5000 bytes are too many to shuffle
+        orders = {
+            "every other": np.arange(size % 2, size, 2),
+            "backwards": np.arange(size)[::-1],
+            "one": np.full(3, size - 1),
+            "any": rng.integers(0, size, min(size, 40)),
+            "far apart": np.arange(size) * 37 % size,
+        }
+        for name, order in orders.items():
+            index = order.astype(np.int32)
+            yield f"{name} of {size} channels", single(ops.Gather(0, index), [(3, 5, size)]), ("random",)
+            if size <= 300:
+                for channels in (1, 3, 15, 16):  # bytes of an entry
+                    picked = single(ops.Gather(2, index), [(3, size, channels)])
+                    yield f"{name} of {size} columns of {channels}", picked, ("random",)
+
+
 PROGRAMS: Final[dict[str, Callable[[], Iterator[Drawn]]]] = {
     "add": _sums,
     "avg_pool": _means,
@@ -201,6 +220,7 @@ PROGRAMS: Final[dict[str, Callable[[], Iterator[Drawn]]]] = {
     "coarsen": _levels,
     "concat": _concats,
     "depth_to_space": _blocks,
+    "gather": _picks,
     "global_avg_pool": _global_means,
     "lookup": _lookups,
     "max_pool": _max_pools,
