@@ -51,15 +51,18 @@ LookupTables::LookupTables(const ConvSpec& spec, const LookupLoops& loops, const
 }
 
 // In which tiles no index whatever takes a sum out of its byte, not even on the way: an index holds operands of the
-// row's range, which has 0 in it, so that the sums of all positive and of all negative weights of a run bound it.
+// row's range, which has 0 in it, so that the sums of all positive and of all negative weights of a run bound it. Sums
+// modulo 2^8 are not spilled: the byte goes on from run to run.
 void LookupTables::find_wrapping(const ConvSpec& spec, const Schedule& schedule) {
   const auto outputs = static_cast<std::size_t>(kLookupOutputs), operands = static_cast<std::size_t>(operands_);
   const int most = (1 << operand_bits(*spec.row)) - 1;
+  const bool goes_on = spec.multipliers.is_modular();
   const std::int8_t* w = spec.packed.data();
   for (const TileSchedule& tile : schedule.tiles) {
     bool stays = true;
+    std::int64_t above[kLookupOutputs] = {}, below[kLookupOutputs] = {};
     for (int run = tile.first; run < tile.first + tile.count; ++run) {
-      std::int64_t above[kLookupOutputs] = {}, below[kLookupOutputs] = {};
+      if (!goes_on) std::fill_n(above, outputs, 0), std::fill_n(below, outputs, 0);
       for (std::int32_t step = schedule.segments[2 * static_cast<std::size_t>(run) + 1]; step > 0; --step)
         for (std::size_t n = 0; n < outputs; ++n)
           for (std::size_t i = 0; i < operands; ++i, ++w) (*w > 0 ? above : below)[n] += *w * most;
