@@ -82,6 +82,17 @@ def test_sums_that_wrap_in_a_byte_take_any_weights(row: str) -> None:
             compare(planned, operands(program, kind))
 
 
+@pytest.mark.parametrize("row", LOOKUPS)
+def test_halves_of_wide_weights_are_runs_of_a_byte_that_goes_on(row: str) -> None:
+    """Each half stays in a byte, their sum does not: it wraps, and never saturates."""
+    weight = np.array([[255], [-255], [-128], [127], [200]], np.int16)
+    table = Modular(np.stack([np.arange(256) * (37 + 2 * output) % 256 for output in range(5)]).astype(np.uint8))
+    program = modular_program(ops.Linear(weight, np.zeros(5, np.int32), table), (1,), 0, IntRange(0, 1))
+    planned = plan(program, rows=[row])
+    for kind in ("hi", "random"):
+        compare(planned, operands(program, kind))
+
+
 def fixed(weights: list[int], x: IntRange) -> IntProgram:
     """A layer of one output, whose sums are its results where they lie within [0, 255]."""
     op = ops.Linear(np.array([weights], np.int8), np.array([128], np.int32), Requantize(np.ones(1, np.float32)))
