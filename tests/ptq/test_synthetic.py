@@ -131,9 +131,11 @@ def test_answers_that_are_no_vector_have_no_classes() -> None:
     torch.manual_seed(0)
     maps = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
     captured = normalize(maps.eval(), torch.zeros(1, 3, 8, 8))
-    made = [make_up(captured, dataclasses.replace(QUICK, sureness=sureness)) for sureness in (0.0, 1.0)]
+    settings = dataclasses.replace(QUICK, count=5, batch=2)
+    made = [make_up(captured, dataclasses.replace(settings, sureness=sureness)) for sureness in (0.0, 1.0)]
     assert made[0].after == made[1].after
-    assert np.array_equal(made[0].batches[0], made[1].batches[0])
+    assert [len(batch) for batch in made[0].batches] == [2, 2, 1]
+    assert all(np.array_equal(x, y) for x, y in zip(made[0].batches, made[1].batches, strict=True))
 
 
 def test_the_same_seed_makes_the_same_inputs() -> None:

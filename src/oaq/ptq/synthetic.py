@@ -119,10 +119,12 @@ def make_up(
     parts = list(first.split(settings.batch))
     ends = [(float("nan"), float("nan"))] * len(parts)
     if settings.kind == "statistics":
-        classes = _drawn_classes(graph, settings).split(settings.batch)
+        classes = _drawn_classes(graph, settings)
         for at, part in enumerate(parts):
             told = _shifted(report, at * settings.steps, settings, len(parts))
-            parts[at], ends[at] = _moved(Aim(graph, classes[at], settings), part, bounds, told)
+            first_class = at * settings.batch
+            aim = Aim(graph, classes[first_class : first_class + settings.batch], settings)
+            parts[at], ends[at] = _moved(aim, part, bounds, told)
     last = graph.is_channels_last(graph.inputs[0])
     arrays = [(part.movedim(1, -1) if last else part).contiguous().numpy() for part in parts]
     return MadeUp(arrays, *(float(np.mean(column)) for column in zip(*ends, strict=True)))
