@@ -33,7 +33,7 @@ void fetch(const float* real, std::int64_t count) {
   for (std::int64_t i = 0; i < count; i += kLine) __builtin_prefetch(real + i);
 }
 
-// So many reals may lie outside of a core's own caches; in them, asking takes a tenth of the time.
+// So many reals may lie outside of a core's own caches; where they lie in them, asking costs a tenth more.
 bool lie_far(std::int64_t channels, std::int64_t pixels) {
   constexpr std::int64_t kNear = std::int64_t{1} << 16;
   return channels * pixels > kNear;
