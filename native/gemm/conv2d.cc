@@ -52,6 +52,10 @@ class Conv2d : public Step {
     std::size_t channel;
     std::int64_t columns;
   };
+  struct Results {  // where bytes go: the first position of a block, bytes from one to the next
+    std::uint8_t* first;
+    std::int64_t pixel;
+  };
   void add_pieces(const TileSchedule& tile, const Region& region);
   void choose_ways(const std::vector<Reach>& reaches);
   std::int64_t columns_of(std::int64_t tile) const;
@@ -59,8 +63,8 @@ class Conv2d : public Step {
   void run_block(const Units& units, std::uint8_t* y, std::int64_t group, const Part& part,
                  std::uint8_t* scratch) const;
   void run_tile(GemmCall& call, const Units& units, std::uint8_t* y, const Tile& tile, std::uint8_t* results) const;
-  void leave_bytes(GemmCall& call, const Block& block, std::uint8_t* y, int shape) const;
-  void leave_sums(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, int shape) const;
+  void leave_bytes(GemmCall& call, const Block& block, const Results& results, int shape) const;
+  void leave_sums(GemmCall& call, const Block& block, const Results& results, const Tile& tile, int shape) const;
 
   const Row& row_;
   const GemmKernel& kernel_;
@@ -230,7 +234,7 @@ void Conv2d::run_tile(GemmCall& call, const Units& units, std::uint8_t* y, const
   const bool are_bytes = row_.leaving.as_bytes && requant_.is_below_one();
   const bool is_full = tile.columns * row_.parts == shape * row_.tile_n;  // else kernels write more than exists
   std::uint8_t* to = !are_bytes || is_full ? y + tile.channel : results;
-  call.y_stride = to == results ? row_.tile_n : y_.channels;
+  const std::int64_t pixel = to == results ? row_.tile_n : y_.channels;
   auto pieces = static_cast<std::size_t>(tile.number);
   for (const Region& region : operands_.regions()) {
     const Block block = operands_.part(units.block, units.first, region);
@@ -239,30 +243,29 @@ void Conv2d::run_tile(GemmCall& call, const Units& units, std::uint8_t* y, const
     pieces += schedule_.tiles.size();
     if (!block.lines) continue;
     call.stride = block.stride;
-    GemmCall of_region = call;
-    std::uint8_t* first = to + block.first * call.y_stride;
+    const Results of_region{to + block.first * pixel, pixel};
     if (are_bytes)
-      leave_bytes(of_region, block, first, shape);
+      leave_bytes(call, block, of_region, shape);
     else
-      leave_sums(of_region, block, first, tile, shape);
-    call.next = 0;  // its first group has asked for them
+      leave_sums(call, block, of_region, tile, shape);
   }
   if (to == results)
     copy_pixels(y + tile.channel, y_.channels, results, row_.tile_n, tile.columns,
                 units.block.lines * units.block.columns);
 }
 
-// Every line in groups of equal height or one less: one row alone would waste registers.
-void Conv2d::leave_bytes(GemmCall& call, const Block& block, std::uint8_t* y, int shape) const {
+// Every line in groups of equal height or one less: one row alone would waste registers. Members of a call are set one
+// by one: a copy of one that was just written waits until all of it has reached the cache.
+void Conv2d::leave_bytes(GemmCall& call, const Block& block, const Results& results, int shape) const {
   const std::int64_t groups = divided_up(block.columns, row_.tile_m), height = block.columns / groups;
-  const std::int64_t taller = block.columns % groups, next = block.next * call.y_stride;
-  const std::int64_t below = block.below * call.y_stride;
+  const std::int64_t taller = block.columns % groups, next = block.next * results.pixel;
+  const std::int64_t below = block.below * results.pixel;
   call.y_stride = next;
   std::int64_t column = 0;
   for (const auto& [rows, count] : {std::pair{height + 1, taller}, std::pair{height, groups - taller}}) {
     if (!count) continue;
     call.x = block.x + column * block.stride;
-    call.y = y + column * next;
+    call.y = results.first + column * next;
     call.groups = call.line_groups = count;
     call.lines = block.lines;
     call.x_jump = block.line - (count - 1) * rows * block.stride;
@@ -274,8 +277,8 @@ void Conv2d::leave_bytes(GemmCall& call, const Block& block, std::uint8_t* y, in
 }
 
 // The same where the kernel leaves s32 sums.
-void Conv2d::leave_sums(GemmCall& call, const Block& block, std::uint8_t* y, const Tile& tile, int shape) const {
-  const std::int64_t pixel = call.y_stride;
+void Conv2d::leave_sums(GemmCall& call, const Block& block, const Results& results, const Tile& tile, int shape) const {
+  const std::int64_t pixel = results.pixel;
   call.y = nullptr;
   for (std::int64_t line = 0; line < block.lines; ++line)
     for (std::int64_t row = 0; row < block.columns; row += row_.tile_m) {
@@ -284,8 +287,9 @@ void Conv2d::leave_sums(GemmCall& call, const Block& block, std::uint8_t* y, con
       call.groups = call.lines = 1;
       kernel_.shape(shape, static_cast<int>(rows))(&call);
       requant_.leave(row_.isa, tile.channel, {call.sums, row_.tile_n, rows, tile.columns},
-                     y + (line * block.below + row * block.next) * pixel, block.next * pixel);
+                     results.first + (line * block.below + row * block.next) * pixel, block.next * pixel);
     }
+  call.next = 0;
 }
 
 }  // namespace
