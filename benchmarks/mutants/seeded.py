@@ -116,14 +116,26 @@ SEEDED: Final[tuple[tuple[str, str, str, str], ...]] = (
     (
         "N2: half-way results of words",
         "native/requantize/in_words.h",
-        "if (times * odd % 4 != 3) return 0;",
-        "if (times * odd % 4 == 9) return 0;",
+        "if (twice < 2 * hi && twice % 4 != 3) return 0;",
+        "if (twice < 2 * hi && twice % 4 == 9) return 0;",
+    ),
+    (
+        "half-way results of words below 0",
+        "native/requantize/in_words.h",
+        "if (twice < -2 * lo && twice % 4 != 1) return 0;",
+        "if (twice < -2 * lo && twice % 4 == 9) return 0;",
     ),
     (
         "N3: range of words",
         "native/requantize/in_words.h",
-        "return most <= kMostWord ||",
-        "return most <= 2 * kMostWord ||",
+        "(most <= kMostWord ||",
+        "(most <= 2 * kMostWord ||",
+    ),
+    (
+        "range of words below 0",
+        "native/requantize/in_words.h",
+        "(least >= -kMostWord - 1 ||",
+        "(least >= -2 * kMostWord - 1 ||",
     ),
     (
         "N4: no limit of the vector Add",

@@ -4,6 +4,7 @@
 // where those functions leave s32. This file gathers operands and computes offsets in 64 bits.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -108,7 +109,7 @@ Depthwise::Depthwise(const ConvSpec& spec)
   const bool is_square = window_.kernel[0] == window_.kernel[1] && window_.dilation[1] == 1;
   square_ = is_square && in_order() ? kernel_.square(static_cast<int>(window_.kernel[0])) : nullptr;
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
-  if (square_ && requant_.starts_from_zero()) choose_ways(spec);
+  if (square_ && requant_.is_below_one()) choose_ways(spec);
   // Wide gaps between taps are not gathered where that is more than gathering every window's own lines.
   keeps_lines_ = (y_.height - 1) * window_.stride[0] + reach_ <= y_.height * window_.kernel[0];
   ring_lines_ = std::min(keeps_lines_ ? reach_ : window_.kernel[0], x_.height);
@@ -135,15 +136,17 @@ void Depthwise::choose_ways(const ConvSpec& spec) {
     std::copy_n(spec.bias.begin() + static_cast<std::ptrdiff_t>(first), columns, bias.begin());
     const TileSums sums{first, columns, bias, {all.data() + first, tile_n}};
     const auto words = word_multipliers(requant_, sums);
-    const bool fits = std::all_of(bias.begin(), bias.end(), [](std::int32_t value) { return value <= kMostWord; });
+    // A bias below s16 leaves nothing above 0, whatever is added; so does the least one.
+    const std::int32_t least = requant_.starts_from_zero() ? std::numeric_limits<std::int32_t>::min() : -kMostWord - 1;
+    const auto fits_in_words = [least](std::int32_t value) { return value >= least && value <= kMostWord; };
+    const bool fits = std::all_of(bias.begin(), bias.end(), fits_in_words);
     const bool is_one_run = schedule_.tiles[tile].count == 1;  // sums leave their register only once
     if (!words.empty() && (!is_narrow || (fits && is_one_run))) {
-      ways_[tile] = Way::kWords;
+      ways_[tile] = way_of_words(requant_);
       std::int16_t* to = words_.data() + 2 * first;
       for (std::size_t at = 0; at < tile_n; ++at) {
         const auto channel = static_cast<std::size_t>(word_channel(row_, static_cast<int>(at)));
         to[at] = words[channel];
-        // A bias below s16 leaves nothing above 0, whatever is added; so does the least one.
         to[tile_n + at] = static_cast<std::int16_t>(std::max<std::int32_t>(bias[channel], -kMostWord - 1));
       }
     } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
@@ -251,7 +254,7 @@ void Depthwise::run_tile(DepthwiseCall& call, const Part& part, std::uint8_t* ar
   call.bias = bias_.data() + first;
   call.scale = scale_.data() + 2 * first;
   call.way = ways_[static_cast<std::size_t>(tile)];
-  call.words = call.way == Way::kWords ? words_.data() + 2 * first : nullptr;
+  call.words = is_in_words(call.way) ? words_.data() + 2 * first : nullptr;
   call.y_stride = channels < row_.tile_n ? row_.tile_n : y_.channels;
   int steps = 0;
   call.ends = 0;

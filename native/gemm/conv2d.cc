@@ -77,10 +77,10 @@ class Conv2d : public Step {
   std::vector<std::size_t> first_piece_;  // of each tile, region by region; at last, how many there are
   AlignedVector<std::int8_t> packed_;     // empty once they are moved
   const std::int8_t* weights_;
-  AlignedVector<std::int32_t> bias_;  // (tiles, tile_n)
-  AlignedVector<float> addend_;       // likewise, for floats
-  AlignedVector<std::int16_t> words_;
-  std::vector<Way> ways_;  // per tile
+  AlignedVector<std::int32_t> bias_;   // (tiles, tile_n)
+  AlignedVector<float> addend_;        // likewise, for floats
+  AlignedVector<std::int16_t> words_;  // per tile: multipliers, then as many zero points
+  std::vector<Way> ways_;              // per tile
   Requant requant_;
 };
 
@@ -115,7 +115,7 @@ Conv2d::Conv2d(const ConvSpec& spec)
   for (std::int64_t group = 0; group < groups_; ++group)
     std::copy_n(spec.bias.begin() + group * outputs_, outputs_, bias_.begin() + group * group_tiles_ * row_.tile_n);
   ways_.assign(schedule_.tiles.size(), Way::kGeneral);
-  if (row_.leaving.as_bytes && requant_.starts_from_zero()) choose_ways(reaches(spec, schedule_));
+  if (row_.leaving.as_bytes && requant_.is_below_one()) choose_ways(reaches(spec, schedule_));
   sums_bytes_ = static_cast<std::size_t>(row_.tile_m * row_.tile_n) * sizeof(std::int32_t);
   results_bytes_ = bytes_of({operands_.block_units(), operands_.unit(), row_.tile_n});
   results_bytes_ = (results_bytes_ + kLine - 1) / kLine * kLine;
@@ -143,7 +143,7 @@ void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
   const auto tile_n = static_cast<std::size_t>(row_.tile_n);
   addend_.assign(bias_.size(), 0.0f);
   const auto places = static_cast<std::size_t>(word_places(row_));
-  words_.assign(ways_.size() * places, 0);
+  words_.assign(ways_.size() * 2 * places, static_cast<std::int16_t>(requant_.from(0).zero));
   for (std::size_t i = 0; i < ways_.size(); ++i) {
     const auto tile = static_cast<std::int64_t>(i), columns = columns_of(tile);
     const auto channel = static_cast<std::size_t>(tile / group_tiles_ * outputs_ + tile % group_tiles_ * row_.tile_n);
@@ -151,10 +151,10 @@ void Conv2d::choose_ways(const std::vector<Reach>& reaches) {
     const TileSums sums{
         channel, static_cast<std::size_t>(columns), {bias_.data() + first, tile_n}, {reaches.data() + first, tile_n}};
     if (const auto words = word_multipliers(requant_, sums); !words.empty()) {
-      ways_[i] = Way::kWords;
+      ways_[i] = way_of_words(requant_);
       const bool is_full = columns * row_.parts > row_.tile_n;
       for (std::size_t at = 0; at < places; ++at)
-        words_[i * places + at] = words[static_cast<std::size_t>(word_output(row_, static_cast<int>(at), is_full))];
+        words_[i * 2 * places + at] = words[static_cast<std::size_t>(word_output(row_, static_cast<int>(at), is_full))];
     } else if (const auto floats = float_biases(requant_, sums); !floats.empty()) {
       ways_[i] = Way::kFloats;
       std::copy(floats.begin(), floats.end(), bias_.begin() + static_cast<std::ptrdiff_t>(first));
@@ -222,7 +222,7 @@ void Conv2d::run_block(const Units& units, std::uint8_t* y, std::int64_t group, 
     call.scale = requant.scale + outputs.channel;
     call.way = ways_[static_cast<std::size_t>(tile)];
     call.addend = call.way == Way::kFloats ? addend_.data() + place : nullptr;
-    call.words = call.way == Way::kWords ? words_.data() + tile * word_places(row_) : nullptr;
+    call.words = is_in_words(call.way) ? words_.data() + tile * 2 * word_places(row_) : nullptr;
     run_tile(call, units, y, outputs, scratch + sums_bytes_);
   }
 }

@@ -49,7 +49,8 @@ struct GemmCall {
   std::int64_t next;    // bytes from `packed` to weights that are wanted soon, fetched by the first group of rows;
                         // any number is safe, 0 is none
   const float* addend;  // (tile_n), for floats
-  const std::int16_t* words;  // (tile_n), for words: multipliers in the order in which two registers are packed
+  const std::int16_t* words;  // (2, tile_n), for words: multipliers in the order in which two registers are packed, and
+                              // zero points
   std::int64_t line_groups;   // `groups` again, for the lines after the first
   std::int64_t lines;         // of positions; 0 on return
   std::int64_t x_jump;        // added to x and y between a line's last group and the next line's first

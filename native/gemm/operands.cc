@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kBlockBytes = 64 * 1024;        // of operands, which stay in the second cache
 constexpr std::int64_t kLargeBlockBytes = 256 * 1024;  // where weights are many, so that they are read less often
 constexpr std::size_t kFewWeights = 128 * 1024;
-constexpr std::int64_t kMostGroups = 64;                                      // of rows, in a gathered block
+constexpr std::int64_t kMostGroups = 64;                                      // of rows, in a block of positions
 constexpr std::int64_t kFarthest = std::numeric_limits<std::int32_t>::max();  // bytes to a piece
 constexpr std::int64_t kMostCopied = 64 << 20;  // bytes of lines copied at once; beyond, gathering takes less memory
 

@@ -276,11 +276,12 @@ NB_MODULE(_native, module) {
              "Integers, channels innermost, to real values, channels outermost.");
   module.def(
       "word_multiplier",
-      [](float scale, int hi) {
-        check_output(0, {0, hi});
-        return word_multiplier(scale, hi);
+      [](float scale, int zero_point, std::array<int, 2> clamp) {
+        check_output(zero_point, {clamp[0], clamp[1]});
+        return word_multiplier(scale, clamp[0] - zero_point, clamp[1] - zero_point);
       },
-      nb::arg("scale"), nb::arg("hi"), "In parts of 2^-15, if results leave in 16 bits; else 0.");
+      nb::arg("scale"), nb::arg("zero_point"), nb::arg("clamp"),
+      "In parts of 2^-15, if results leave in 16 bits; else 0.");
   nb::exception<PlanError>(module, "PlanError", PyExc_ValueError);
   nb::exception<MemoryExceeded>(module, "MemoryExceeded", PyExc_MemoryError);
   nb::class_<PlanSession> session(module, "Session", "A plan's bytes, loaded and ready to run.");

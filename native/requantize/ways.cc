@@ -1,4 +1,4 @@
-// Which of the three ways every output of a tile allows, and the multipliers and biases of each. In s64, **exact**.
+// Which of the ways every output of a tile allows, and the multipliers and biases of each. In s64, **exact**.
 #include "requantize/ways.h"
 
 #include <algorithm>
@@ -10,17 +10,19 @@ namespace oaq {
 
 std::array<std::int32_t, 3> count_ways(const std::vector<Way>& ways) {
   std::array<std::int32_t, 3> tiles{};
-  for (const Way way : ways) ++tiles[static_cast<std::size_t>(way)];
+  for (const Way way : ways) ++tiles[static_cast<std::size_t>(is_in_words(way) ? Way::kWords : way)];
   return tiles;
 }
 
 std::vector<std::int16_t> word_multipliers(const Requant& requant, const TileSums& tile) {
-  if (!requant.starts_from_zero()) return {};
+  if (!requant.is_below_one()) return {};
   std::vector<std::int16_t> words(tile.bias.size(), 0);
   for (std::size_t i = 0; i < tile.columns; ++i) {
     const FloatRequant output = requant.from(tile.channel + i);
-    words[i] = word_multiplier(*output.scale, output.clamp_hi);
-    if (!words[i] || !word_holds(words[i], output.clamp_hi, tile.bias[i] + tile.reach[i].up)) return {};
+    const int lo = output.clamp_lo - output.zero, hi = output.clamp_hi - output.zero;
+    words[i] = word_multiplier(*output.scale, lo, hi);
+    const std::int64_t least = tile.bias[i] + tile.reach[i].down, most = tile.bias[i] + tile.reach[i].up;
+    if (!words[i] || !word_holds(words[i], lo, hi, least, most)) return {};
   }
   return words;
 }

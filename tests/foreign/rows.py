@@ -14,6 +14,7 @@ from oaq.kernels.table import KernelRow
 from oaq.numerics.affine import Affine
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Requantize
+from oaq.numerics.words import words_of
 from oaq.operators import TensorSpec
 from oaq.program.int_program import IntProgram, Node
 from tests.foreign.cases import Forced, forced, random_images
@@ -105,9 +106,9 @@ class RowTable:
             yield self._case(f"{groups} groups", program, row)
         for outputs, k in ((1, 1), (10, 37), (1000, 320)):
             yield self._case(f"vector {outputs}, {k}", vector(outputs, k, operands=operands), row)
-        for hi in (3, 255):
+        for bounds in (IntRange(0, 3), IntRange(0, 255), IntRange(-128, 127), IntRange(-255, 0)):
             for kind in ("lo", "hi", "random"):
-                yield self._case(f"words to {hi}, {kind}", _in_words(hi, operands), row, kind)
+                yield self._case(f"words in {bounds}, {kind}", _in_words(bounds, operands), row, kind)
 
     def _of_channels(self, row: str) -> Iterator[Forced]:
         """Tails of channels and taps."""
@@ -117,15 +118,20 @@ class RowTable:
                 yield self._case(f"{channels} channels under {kernel}", program, row)
 
 
-def _in_words(hi: int, operands: IntRange) -> IntProgram:
-    """Sums around the ends of s16, times multiples of 2**-15, clamped to [0, hi]: results that leave in 16 bits."""
-    sums = (-(1 << 30), -(1 << 15) - 1, -(1 << 15), -1, 0, 1, 100, (1 << 15) - 1)
-    rng, outputs = np.random.default_rng(hi), 5 * len(sums)
+def _in_words(bounds: IntRange, operands: IntRange) -> IntProgram:
+    """Sums around the ends of s16, times multiples of 2**-15: results that leave in 16 bits.
+
+    ``bounds``: of the clamp less the zero point.
+    """
+    sums = (-(1 << 30), -(1 << 15) - 1, -(1 << 15), -1, 0, 1, 100, (1 << 15) - 1, 1 << 15, 1 << 30)
+    rng, outputs, zero = np.random.default_rng(bounds.hi), 5 * len(sums), -bounds.lo
+    multiplier = np.float32(1639 / (1 << 15))
+    assert words_of(np.array([multiplier]), bounds).all()
     op = ops.Conv2d(
         weight=rng.integers(-1, 1, (outputs, 1, 1, 16)).astype(np.int8),
         bias=np.array(sums * 5, np.int32),
-        requantize=Requantize(np.full(outputs, 2048 / (1 << 15), np.float32)),
+        requantize=Requantize(np.full(outputs, multiplier)),
     )
     x = TensorSpec("x", (3, 5, 16), Affine(0.05), operands)
-    y = TensorSpec("y", (3, 5, outputs), Affine(0.05), IntRange(0, hi))
+    y = TensorSpec("y", (3, 5, outputs), Affine(0.05, zero), IntRange(0, bounds.hi + zero))
     return IntProgram("words", ("x",), ("y",), {"x": x, "y": y}, (Node("layer", op, ("x",), "y"),))

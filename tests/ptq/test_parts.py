@@ -226,7 +226,7 @@ def test_bias_correction_without_samples_changes_nothing() -> None:
 
 @pytest.mark.parametrize("s_y", [3 / 64, 3 / 32, 1 / 16, float(np.nextafter(np.float32(3 / 64), 1))])
 def test_a_scale_that_is_round_grows_so_that_neighbouring_words_can_be_made(s_y: float) -> None:
-    wanted = words(128)
+    wanted = words(IntRange(0, 128))
     wanted = (wanted[(wanted >= 200) & (wanted < 4000)] / 32768).astype(np.float32)
 
     def longest_gap(scale: float) -> int:

@@ -13,7 +13,7 @@ from oaq.kernels.results import words_share
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import U8
 from oaq.numerics.ranges import IntRange
-from oaq.numerics.words import least_saturating, words_of
+from oaq.numerics.words import least_saturating, words, words_of
 from oaq.overflow.analyze import analyze
 from oaq.ptq.quantize import quantize
 from oaq.ptq.words import DEAREST, Ends, Prices, words_scale
@@ -22,6 +22,7 @@ from tests.ptq.nets import images, net
 X, Y = TensorParams(Affine(0.0231, 3), U8), TensorParams(Affine(0.0472), IntRange(0, 107))
 FREE = Prices(np.zeros(1), 0.0, 1)
 BETWEEN = Ends(X, Y, "float32_half_even", FREE)
+BOUNDS = IntRange(0, 107)
 UNIT = X.affine.scale / Y.affine.scale * 32768
 
 
@@ -39,11 +40,32 @@ def multipliers(scale: np.ndarray) -> np.ndarray:
 
 
 def test_nearly_every_multiplier_becomes_a_word_at_most_a_little_larger() -> None:
-    scale = np.geomspace(least_saturating(107) + 1, 30000, 400) / UNIT
+    scale = np.geomspace(least_saturating(BOUNDS) + 1, 30000, 400) / UNIT
     found = moved(scale)
-    assert (words_of(multipliers(found), 107) > 0).mean() > 0.99  # float32 arithmetic does not make every float
+    assert (words_of(multipliers(found), BOUNDS) > 0).mean() > 0.99  # float32 arithmetic does not make every float
     assert (found >= scale).all()
     assert (found / scale).max() < 1.1 and np.median(found / scale) < 1.001
+
+
+@pytest.mark.parametrize(("zero", "hi"), [(1, 107), (128, 255), (60, 127), (255, 255)])
+def test_so_does_that_of_an_output_with_a_zero_point(zero: int, hi: int) -> None:
+    bounds = IntRange(-zero, hi - zero)
+    between = dataclasses.replace(BETWEEN, y=TensorParams(Affine(0.0472, zero), IntRange(0, hi)))
+    scale = np.geomspace(max(least_saturating(bounds), words(bounds)[0]) + 1, 30000, 400) / UNIT
+    found = moved(scale, between)
+    assert (words_of(multipliers(found), bounds) > 0).mean() > 0.99
+    assert (found >= scale).all()
+    assert (found / scale).max() < 1.1 and np.median(found / scale) < 1.001
+
+
+def test_small_multipliers_of_two_sided_outputs_are_brought_up_to_the_least_word_if_that_costs_nothing() -> None:
+    """No word lies between the least that saturates rightly and nearly twice as much."""
+    bounds = IntRange(-128, 127)
+    between = dataclasses.replace(BETWEEN, y=TensorParams(Affine(0.0472, 128), U8))
+    scale = np.full(8, least_saturating(bounds) + 1.0) / UNIT
+    assert words(bounds)[0] > 1.9 * least_saturating(bounds)
+    assert (words_of(multipliers(moved(scale, between)), bounds) > 0).all()
+    np.testing.assert_array_equal(moved(scale, between, prices=Prices(np.ones(1), 0.0, 4)), scale)
 
 
 def test_what_is_a_word_already_stays() -> None:
@@ -51,27 +73,27 @@ def test_what_is_a_word_already_stays() -> None:
     np.testing.assert_array_equal(moved(found), found)
 
 
-LEAST = least_saturating(107)
+LEAST = least_saturating(BOUNDS)
 
 
 def test_small_multipliers_are_raised_where_that_costs_the_network_nothing() -> None:
     scale = np.geomspace(LEAST / 50, LEAST * 4, 40) / UNIT
     found = moved(scale, size=126.0)
-    assert (words_of(multipliers(found), 107) >= LEAST).mean() > 0.9
+    assert (words_of(multipliers(found), BOUNDS) >= LEAST).mean() > 0.9
     assert (found >= scale).all()
 
 
 def test_small_multipliers_stay_where_nothing_may_be_lost() -> None:
     scale = np.append(np.full(4, 4.0), np.full(4, 0.4)) * LEAST / UNIT
     found = moved(scale, size=126.0, prices=Prices(np.ones(1), 0.0, 4))
-    assert (words_of(multipliers(found), 107) >= LEAST)[:4].all()
+    assert (words_of(multipliers(found), BOUNDS) >= LEAST)[:4].all()
     np.testing.assert_array_equal(found[4:], scale[4:])
 
 
 def test_small_multipliers_whose_sums_never_leave_16_bits_become_words_as_they_are() -> None:
     scale = np.full(8, 0.4 * LEAST) / UNIT
     found = moved(scale, size=3.0, prices=Prices(np.ones(1), 0.0, 4))
-    assert (words_of(multipliers(found), 107) > 0).all()
+    assert (words_of(multipliers(found), BOUNDS) > 0).all()
     assert (found < scale * 1.1).all()
 
 
@@ -82,7 +104,7 @@ def test_outputs_whose_weights_are_nothing_get_any_word() -> None:
     bias = np.append(np.zeros(10), 1e6 * scale[-1] * X.affine.scale)
     between = dataclasses.replace(BETWEEN, prices=Prices(np.ones(rows.shape), 1e-12, 11))
     found = words_scale(rows, nearest(rows, scale), scale, bias, between)
-    assert words_of(multipliers(found), 107)[-1] >= LEAST
+    assert words_of(multipliers(found), BOUNDS)[-1] >= LEAST
 
 
 def test_the_cheapest_tiles_are_raised_first_and_whole() -> None:
@@ -109,7 +131,6 @@ def test_the_cheapest_tiles_are_raised_first_and_whole() -> None:
 @pytest.mark.parametrize(
     "between",
     [
-        dataclasses.replace(BETWEEN, y=TensorParams(Affine(0.0472, 1), IntRange(0, 107))),
         dataclasses.replace(BETWEEN, y=TensorParams(Affine(0.0472), IntRange(0, 0))),
         dataclasses.replace(BETWEEN, semantics="fixed_point"),
     ],

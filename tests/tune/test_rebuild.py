@@ -92,34 +92,37 @@ def test_weights_twice_as_coarse_halve_and_their_multipliers_double() -> None:
     assert np.array_equal(new.bias, np.rint(op.bias / 2.0))
 
 
-def _specs(hi: int = 255) -> tuple[TensorSpec, TensorSpec]:
-    return TensorSpec("x", (4,), Affine(0.0231)), TensorSpec("y", (300,), Affine(0.0471), IntRange(0, hi))
+def _specs(zero: int = 0) -> tuple[TensorSpec, TensorSpec]:
+    return TensorSpec("x", (4,), Affine(0.0231)), TensorSpec("y", (300,), Affine(0.0471, zero), IntRange(0, 255))
 
 
-def test_multipliers_move_to_words_only_where_one_is_near() -> None:
+ZEROS = pytest.mark.parametrize("zero", [0, 3, 128, 255])
+
+
+@ZEROS
+def test_multipliers_move_to_words_only_where_one_is_near(zero: int) -> None:
     multiplier = np.geomspace(0.002, 0.9, 300).astype(np.float32)
-    moved = np.asarray(nearest_words(Requantize(multiplier), *_specs()).multiplier)
+    moved = np.asarray(nearest_words(Requantize(multiplier), *_specs(zero)).multiplier)
     assert np.all(np.abs(moved - multiplier) <= 0.0041 * multiplier)
     changed = moved != multiplier
     assert changed.sum() > 100
-    assert np.all(words_of(moved[changed], 255) > 0)
+    assert np.all(words_of(moved[changed], IntRange(-zero, 255 - zero)) > 0)
 
 
-def test_multipliers_grow_by_three_parts_in_a_hundred_at_most_to_become_words() -> None:
+@ZEROS
+def test_multipliers_grow_by_three_parts_in_a_hundred_at_most_to_become_words(zero: int) -> None:
     multiplier = np.geomspace(0.002, 0.9, 300).astype(np.float32)
-    growth = word_growth(Requantize(multiplier), *_specs())
+    growth = word_growth(Requantize(multiplier), *_specs(zero))
     assert np.all((growth >= 1.0) & (growth <= 1.0301))
     grown = growth > 1.0
     assert grown.sum() > 100
-    assert np.all(words_of((multiplier[grown] * growth[grown]).astype(np.float32), 255) > 0)
+    assert np.all(words_of((multiplier[grown] * growth[grown]).astype(np.float32), IntRange(-zero, 255 - zero)) > 0)
 
 
-@pytest.mark.parametrize(("lo", "zero", "hi"), [(0, 3, 255), (1, 1, 255), (0, 0, 0)])
-def test_outputs_that_do_not_start_at_zero_take_no_words(lo: int, zero: int, hi: int) -> None:
+def test_outputs_of_one_integer_and_multipliers_of_one_take_no_words() -> None:
     requantize = Requantize(np.full(4, 0.5, np.float32))
-    spec = TensorSpec("y", (4,), Affine(0.5, zero), IntRange(lo, hi))
-    assert not takes_words(requantize, spec)
-    assert takes_words(requantize, _specs()[1])
+    assert not takes_words(requantize, TensorSpec("y", (4,), Affine(0.5), IntRange(0, 0)))
+    assert takes_words(requantize, _specs()[1]) and takes_words(requantize, _specs(128)[1])
     assert not takes_words(Requantize(np.array([0.5, 1.0], np.float32)), _specs()[1])
 
 

@@ -27,6 +27,7 @@ from depthwise.x86.line import (
     FLOATS,
     HI,
     HIGHEST,
+    IN_MOVED_WORDS,
     IN_WORDS,
     LINES,
     LO,
@@ -100,11 +101,13 @@ def together(line: Line, runs: bool) -> Iterator[str]:
     outputs = range(line.outputs)
     yield from (sum_runs if runs else sum_window)(line)
     if not runs:  # what was spilled is never in words
-        yield f"cmpq ${IN_WORDS}, %r15"
-        yield "jne 10f"
-        yield from (instruction for output in outputs for instruction in in_words(line, output))
-        yield "jmp 5f"
-        yield "10:"
+        for way, label in ((IN_WORDS, 10), (IN_MOVED_WORDS, 11)):
+            yield f"cmpq ${way}, %r15"
+            yield f"jne {label}f"
+            for output in outputs:
+                yield from in_words(line, output, moved=way == IN_MOVED_WORDS)
+            yield "jmp 5f"
+            yield f"{label}:"
         if line.arithmetic.is_narrow:
             yield from widened_window(line)
     yield f"cmpq ${FLOATS}, %r15"
@@ -167,7 +170,7 @@ def function(arithmetic: Arithmetic, side: int) -> Iterator[str]:
     yield "jnz 1f"
     yield f"movl {WAY}(%rdi), %r15d"
     yield f"cmpl ${IN_WORDS}, %r15d"
-    yield "jne 1f"
+    yield "jb 1f"
     yield f"movq {WORDS}(%rdi), %r13"
     yield "1:"
     yield f"movq {ENDS}(%rdi), %rdi"

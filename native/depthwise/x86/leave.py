@@ -52,8 +52,11 @@ def requantized(line: Line, output: int, as_floats: bool) -> Iterator[str]:
     yield line.move(sums[0], f"(%rdx{',%r14' if output else ''})")
 
 
-def in_words(line: Line, output: int) -> Iterator[str]:
-    """As u8 to y in 16 bits: a saturated sum with its bias times a multiplier of 2^-15, rounded half up."""
+def in_words(line: Line, output: int, *, moved: bool) -> Iterator[str]:
+    """As u8 to y in 16 bits: a saturated sum with its bias times a multiplier of 2^-15, rounded half up.
+
+    ``moved``: zero point and lowest value are not 0, where packing saturates anyway.
+    """
     if line.arithmetic.is_narrow:
         halves = [line.narrow(output, half) for half in range(2)]
         for half, words in enumerate(halves):
@@ -64,7 +67,11 @@ def in_words(line: Line, output: int) -> Iterator[str]:
             yield f"vpackssdw {line.sum(output, 2 * half + 1)}, {words}, {words}"
     for half, words in enumerate(halves):
         yield f"vpmulhrsw {half * line.bytes}(%r13), {words}, {words}"
+        if moved:
+            yield f"vpaddsw {line.reg(ZERO_POINT)}, {words}, {words}"
     yield f"vpackuswb {halves[1]}, {halves[0]}, {halves[0]}"
+    if moved:
+        yield f"vpmaxub {line.reg(LOWEST)}, {halves[0]}, {halves[0]}"
     yield f"vpminub {line.reg(HIGHEST)}, {halves[0]}, {halves[0]}"
     yield line.move(halves[0], f"(%rdx{',%r14' if output else ''})")
 

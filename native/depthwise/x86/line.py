@@ -28,8 +28,13 @@ CALL = {
     "words": WORDS,
 }
 """Where the members of DepthwiseCall begin."""
-FLOATS, IN_WORDS = 1, 2
-NUMBERS = {"Way::kGeneral": 0, "Way::kFloats": FLOATS, "Way::kWords": IN_WORDS}
+FLOATS, IN_WORDS, IN_MOVED_WORDS = 1, 2, 3
+NUMBERS = {
+    "Way::kGeneral": 0,
+    "Way::kFloats": FLOATS,
+    "Way::kWords": IN_WORDS,
+    "Way::kMovedWords": IN_MOVED_WORDS,
+}
 """Ways from sums to bytes."""
 LINES = ("%r8", "%r9", "%r10", "%r11", "%r12")
 

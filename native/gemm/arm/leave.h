@@ -1,4 +1,4 @@
-// How the s32 sums of a tile leave the matrix rows of Arm: as they are, or requantized in one of the three ways.
+// How the s32 sums of a tile leave the matrix rows of Arm: as they are, or requantized in one of the ways.
 //
 //   general  4 x float32   s32 to float32, times a multiplier below 1, each rounded once; then half to even to s32
 //   floats   4 x float32   sums are bits of floats (requantize/as_floats.h): one fused product and sum, rounded once
@@ -80,7 +80,7 @@ inline void leave(const GemmCall& call, const Grid<int32x4_t, kRows, kFours>& su
         [&](auto i) { vst1q_s32(call.sums + i / kFours * kTile + i % kFours * 4, sums.at[i / kFours][i % kFours]); });
     return;
   }
-  if (call.way == Way::kWords)
+  if (is_in_words(call.way))
     leave_as_bytes<Words>(call, sums, y);
   else if (call.way == Way::kFloats)
     leave_as_bytes<Floats>(call, sums, y);

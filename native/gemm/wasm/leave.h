@@ -1,4 +1,4 @@
-// How the s32 sums of a tile leave the matrix rows of WebAssembly: as they are, or requantized in one of three ways.
+// How the s32 sums of a tile leave the matrix rows of WebAssembly: as they are, or requantized in one of the ways.
 //
 //   general  4 x float32   s32 to float32, times a multiplier below 1, each rounded once; clamped, then half to even
 //   floats   4 x float32   sums are bits of floats (requantize/as_floats.h): less 2^23 they are the sums themselves,
@@ -29,13 +29,15 @@ struct Numbers {
   v128_t lo, hi;       // of the clamp less the zero point, as floats
   v128_t zero;         // bits of a rounded 0 less the zero point
   v128_t least, most;  // of the clamp, as bytes
+  v128_t moved;        // the zero point, as words
 
   explicit Numbers(std::int32_t clamp_lo, std::int32_t clamp_hi, std::int32_t zero_point)
       : lo(wasm_f32x4_splat(static_cast<float>(clamp_lo - zero_point))),
         hi(wasm_f32x4_splat(static_cast<float>(clamp_hi - zero_point))),
         zero(wasm_i32x4_splat(kRoundedZero - zero_point)),
         least(wasm_i8x16_splat(static_cast<std::int8_t>(clamp_lo))),
-        most(wasm_i8x16_splat(static_cast<std::int8_t>(clamp_hi))) {}
+        most(wasm_i8x16_splat(static_cast<std::int8_t>(clamp_hi))),
+        moved(wasm_i16x8_splat(static_cast<std::int16_t>(zero_point))) {}
 };
 
 // Four float32 results as integers with their zero point.
@@ -64,7 +66,6 @@ struct Floats {
   }
 };
 
-// The zero point and the least value are 0.
 struct Words {
   static v128_t eight(const GemmCall& call, const Numbers&, v128_t a, v128_t b, int at_a, int at_b) {
     const v128_t by =
@@ -78,6 +79,12 @@ struct Words {
 #else
     return wasm_i16x8_q15mulr_sat(words, by);
 #endif
+  }
+};
+
+struct MovedWords {
+  static v128_t eight(const GemmCall& call, const Numbers& numbers, v128_t a, v128_t b, int at_a, int at_b) {
+    return wasm_i16x8_add_sat(Words::eight(call, numbers, a, b, at_a, at_b), numbers.moved);
   }
 };
 
@@ -113,6 +120,8 @@ inline void leave(const GemmCall& call, const Grid<v128_t, kRows, kFours>& sums,
   }
   if (call.way == Way::kWords)
     leave_as_bytes<Words>(call, sums, y);
+  else if (call.way == Way::kMovedWords)
+    leave_as_bytes<MovedWords>(call, sums, y);
   else if (call.way == Way::kFloats)
     leave_as_bytes<Floats>(call, sums, y);
   else

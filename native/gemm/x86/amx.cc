@@ -71,8 +71,8 @@ void sum_group(const GemmCall& call, const std::uint8_t* x, std::ptrdiff_t secon
 __m512i all16(std::int32_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
 __m512i all8(std::int32_t value) { return _mm512_set1_epi8(static_cast<char>(value)); }
 
-// Ways out, with what they need in registers: stores of bytes may change anything in memory. The zero point and the
-// lowest value are 0 but for the general way: `shifted` adds and `held` keeps what is not.
+// Ways out, with what they need in registers: stores of bytes may change anything in memory. Where the zero point and
+// the lowest value are not 0, `shifted` adds the one and `held` keeps the other.
 template <int kVectors>
 struct General {
   __m512 scale[2];
@@ -113,6 +113,17 @@ struct Words {
   __m512i product(__m512i sums, int) const { return sums; }
   __m512i shifted(__m512i words) const { return _mm512_mulhrs_epi16(words, multiplier); }
   __m512i held(__m512i bytes) const { return bytes; }
+};
+
+template <int kVectors>
+struct MovedWords {
+  __m512i multiplier, zero, lo;
+
+  explicit MovedWords(const GemmCall& call)
+      : multiplier(_mm512_loadu_si512(call.words)), zero(all16(call.zero)), lo(all8(call.lo)) {}
+  __m512i product(__m512i sums, int) const { return sums; }
+  __m512i shifted(__m512i words) const { return _mm512_adds_epi16(_mm512_mulhrs_epi16(words, multiplier), zero); }
+  __m512i held(__m512i bytes) const { return _mm512_max_epu8(bytes, lo); }
 };
 
 // Packing works within 128 bits: it leaves four of each register of sums in turn.
@@ -173,6 +184,8 @@ void leave(const GemmCall& call, const Sums& sums, int rows, std::uint8_t* y) {
     leave_as_sums<kVectors>(call, sums, rows);
   else if (call.way == Way::kWords)
     leave_as_bytes<Words<kVectors>, kVectors>(call, sums, rows, y);
+  else if (call.way == Way::kMovedWords)
+    leave_as_bytes<MovedWords<kVectors>, kVectors>(call, sums, rows, y);
   else if (call.way == Way::kFloats)
     leave_as_bytes<Floats<kVectors>, kVectors>(call, sums, rows, y);
   else

@@ -1,8 +1,8 @@
 """How a tile's sums leave its registers as bytes: requantized, packed, stored.
 
-s32 sums become u8 in one of three ways (requantize/ways.h): through float32, one rounding each; as the bits of floats,
-by one fused instruction; in 16 bits, by vpmulhrsw. Packing **saturates** twice, which changes nothing that the clamp
-keeps.
+s32 sums become u8 in one of the ways of requantize/ways.h: through float32, one rounding each; as the bits of floats,
+by one fused instruction; in 16 bits, by vpmulhrsw, moved by a zero point or not. Packing **saturates** twice, which
+changes nothing that the clamp keeps.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from gemm.x86.tile import (
     FLOATS,
     GENERAL,
     HI,
+    IN_MOVED_WORDS,
     IN_WORDS,
     LO,
     SCALE,
@@ -72,7 +73,13 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
     yield "32:"
     yield f"movq {WORDS}(%rdi), %rsi"
     yield f"{move} (%rsi), {tile.free(0)}"
+    yield f"cmpl ${IN_WORDS}, {WAY}(%rdi)"
+    yield "jne 34f"
     yield from results(tile, IN_WORDS)
+    yield "jmp 33f"
+    yield "34:"
+    yield f"vpbroadcastb {LO}(%rdi), {low}"
+    yield from results(tile, IN_MOVED_WORDS)
     yield "jmp 33f"
     yield "31:"
     yield f"vpbroadcastw {ZERO}(%rdi), {zero}"
@@ -82,7 +89,7 @@ def finish(tile: Tile, addend: str, row_bytes: int) -> Iterator[str]:
 
 
 def results(tile: Tile, way: int) -> Iterator[str]:
-    """All bytes of the tile. But for the general way zero point and lowest value are 0, where packing saturates."""
+    """All bytes of the tile. As bits of floats and in words that do not move, packing saturates at the lowest, 0."""
     places = [(row, v) for row in range(tile.rows) for v in range(tile.vectors)]
     for first in range(0, len(places), 4):
         four = places[first : first + 4]
@@ -95,7 +102,7 @@ def results(tile: Tile, way: int) -> Iterator[str]:
 def product(tile: Tile, row: int, v: int, way: int) -> Iterator[str]:
     """Sums times their multipliers, as s32; words are multiplied once they are packed."""
     sums = tile.sums(row, v)
-    if way == IN_WORDS:
+    if way in (IN_WORDS, IN_MOVED_WORDS):
         return
     if way == FLOATS:
         yield f"vfmadd213ps {v * tile.bytes}(%rsi), {tile.free(v)}, {sums}"
@@ -112,12 +119,14 @@ def packed(tile: Tile, sums: list[str], way: int) -> Iterator[str]:
     for first in range(0, len(sums), 2):
         lower, upper = sums[first], sums[min(first + 1, len(sums) - 1)]
         yield f"vpackssdw {upper}, {lower}, {lower}"
-        if way == IN_WORDS:
+        if way in (IN_WORDS, IN_MOVED_WORDS):
             yield f"vpmulhrsw {tile.free(0)}, {lower}, {lower}"
+        if way == IN_MOVED_WORDS:
+            yield f"vpaddsw {tile.bytes}(%rsi), {lower}, {lower}"
         if way == GENERAL:
             yield f"vpaddsw {zero}, {lower}, {lower}"
     yield f"vpackuswb {sums[2] if len(sums) > 2 else into}, {into}, {into}"
-    if way == GENERAL:
+    if way in (GENERAL, IN_MOVED_WORDS):
         yield f"vpmaxub {low}, {into}, {into}"
     yield f"vpminub {high}, {into}, {into}"
     yield f"vpermd {into}, {order}, {into}"

@@ -46,7 +46,7 @@ PIECE_STEPS, PIECE_AFTER, PIECE_SKIPPED, PIECE_BYTES = 4, 8, 12, 16
 PIECE = {"first": 0, "steps": PIECE_STEPS, "after": PIECE_AFTER, "skipped": PIECE_SKIPPED}
 """Where the members of Piece begin."""
 ADD, GO_ON, BEGIN = range(3)
-GENERAL, FLOATS, IN_WORDS = range(3)
+GENERAL, FLOATS, IN_WORDS, IN_MOVED_WORDS = range(4)
 NUMBERS = {
     "After::kAdd": ADD,
     "After::kGoOn": GO_ON,
@@ -54,6 +54,7 @@ NUMBERS = {
     "Way::kGeneral": GENERAL,
     "Way::kFloats": FLOATS,
     "Way::kWords": IN_WORDS,
+    "Way::kMovedWords": IN_MOVED_WORDS,
     "sizeof(Piece)": PIECE_BYTES,
 }
 """After a piece; ways from sums to bytes."""

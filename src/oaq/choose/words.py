@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from oaq.numerics.multipliers import weight_scales
+from oaq.numerics.ranges import IntRange
 from oaq.numerics.words import SHIFT, words
 
 Reals = NDArray[np.floating[Any]]
@@ -42,7 +43,7 @@ class WordScales:
 
 def search_words(
     target: Reals,
-    hi: int,
+    bounds: IntRange,
     scales: tuple[float, float],
     places: Sequence[int] = UPWARDS,
     *,
@@ -53,13 +54,13 @@ def search_words(
 
     Args:
         target: (N,) multipliers in parts of one; infinite asks for none.
-        hi: highest integer of the output, whose lowest is 0.
+        bounds: what the output's clamp keeps of results before the zero point is added.
         scales: of the layer's input and of its output.
         places: words tried, in this order, counted from the least one that is not below the target.
         finest: (N,) weight scales may not be finer.
         reach: (N,) least and greatest multiplier that is acceptable.
     """
-    usable = words(hi)
+    usable = words(bounds)
     first = np.searchsorted(usable, target * (1 << SHIFT) * (1 - SLACK))
     multiplier, scale = (np.zeros(len(first), np.float32) for _ in range(2))
     exists = np.zeros(len(first), np.bool_)

@@ -64,7 +64,7 @@ def dequantize(
 ) -> None:
     """Integers, channels innermost, to real values, channels outermost."""
 
-def word_multiplier(scale: float, hi: int) -> int:
+def word_multiplier(scale: float, zero_point: int, clamp: Sequence[int]) -> int:
     """In parts of 2^-15, if results leave in 16 bits; else 0."""
 
 class PlanError(ValueError):

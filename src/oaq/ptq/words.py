@@ -2,8 +2,9 @@
 
 A layer's multiplier is s_x * s_w / s_y, and s_w is free: the next word that float32 arithmetic makes of some scale is
 0.3 % away in the median, 0.01 % where a multiplier is at least 1 / 64. Outputs whose multiplier is so small that a
-saturated sum would be wrong can be brought up to the least one that is not. That costs precision, and is only done
-where the network loses much less by it than by rounding the layer's outputs; a tile of outputs needs all of them.
+saturated sum would be wrong, or that no word is near, can be brought up to the least one that serves. That costs
+precision, and is only done where the network loses much less by it than by rounding the layer's outputs; a tile of
+outputs needs all of them.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from numpy.typing import NDArray
 from oaq.capture.graph import FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import clamp_range
 from oaq.choose.round import rounding_error
-from oaq.choose.words import search_words
-from oaq.kernels.results import greatest_sum, share_allowed
+from oaq.choose.words import SLACK, search_words
+from oaq.kernels.results import greatest_sum, least_sum, result_bounds, share_allowed
 from oaq.numerics.multipliers import layer_multipliers
+from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Semantics
-from oaq.numerics.words import MOST, SHIFT, least_saturating
+from oaq.numerics.words import MOST, SHIFT, least_saturating, words
 from oaq.ptq.observe import Reals
 
 DEAREST: Final = 0.3
 """What coarser weights of a layer may cost, in parts of what rounding its outputs costs."""
+FREE: Final = 1.1
+"""A multiplier that grows by no more than this costs nothing that counts: 0.3 % in the median."""
 MARGIN: Final = 1024
 """What the correction of a bias may yet add to a sum, out of 2**15."""
 
@@ -65,9 +69,13 @@ class Ends:
 
     @property
     def allow_words(self) -> bool:
-        """Zero point and lowest value of the output are 0, and multipliers are floats."""
-        zero = self.y.affine.zero_point == self.y.range.lo == 0 < self.y.range.hi
-        return zero and self.semantics == "float32_half_even"
+        """Multipliers are floats, and the output has more integers than one."""
+        return self.y.range.steps > 0 and self.semantics == "float32_half_even"
+
+    @property
+    def results(self) -> IntRange:
+        """What the clamp keeps of results before the zero point is added."""
+        return result_bounds(self.y.affine.zero_point, self.y.range)
 
 
 def layer_ends(node: FloatNode, x: TensorParams, y: TensorParams, semantics: Semantics, prices: Prices) -> Ends:
@@ -89,23 +97,32 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     if not ends.allow_words:
         return scale
     prices = ends.prices
-    s_x, s_y, hi = ends.x.affine.scale, ends.y.affine.scale, ends.y.range.hi
+    s_x, s_y, bounds = ends.x.affine.scale, ends.y.affine.scale, ends.results
     unit = s_x / s_y * (1 << SHIFT)
     ideal = scale * unit
     folded = bias / (s_x * scale) - ends.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
-    least = least_saturating(hi)
-    safe = (ideal >= least) | (folded + greatest_sum(weight) <= MOST - MARGIN)
-    settled = np.where(safe, ideal, least)
+    least = least_saturating(bounds)
+    fits = (folded + greatest_sum(weight) <= MOST - MARGIN) & (
+        (bounds.lo == 0) | (folded + least_sum(weight) >= MARGIN - MOST)
+    )
+    safe = (ideal >= least) | fits
+    settled = _words_from(np.where(safe, ideal, least), bounds)
     finer, coarser = (
         rounding_error(rows, candidate, prices.importance, code_bits=prices.code_bits)
         for candidate in (scale, settled / unit)
     )
-    cost = np.where(safe, 0.0, coarser - finer)
+    cost = np.where(safe & (settled <= ideal * FREE), 0.0, coarser - finer)
     cost[ideal > MOST] = np.inf
     allowed = _cheapest(np.maximum(cost, 0.0), prices.tile, DEAREST * prices.rounding * s_y**2)
     target = np.where(allowed, settled, np.inf) / (1 << SHIFT)
-    words_near = search_words(target, hi, (s_x, s_y), finest=scale)
+    words_near = search_words(target, bounds, (s_x, s_y), finest=scale)
     return np.where(words_near.exists, words_near.scale, scale)
+
+
+def _words_from(multiplier: Reals, bounds: IntRange) -> Reals:
+    """(N,) the least word at or above each multiplier, in parts of 2**15; the largest of all beyond it."""
+    usable = words(bounds)
+    return usable[np.minimum(np.searchsorted(usable, multiplier * (1 - SLACK)), len(usable) - 1)].astype(np.float64)
 
 
 def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
@@ -124,4 +141,4 @@ def share(weight: NDArray[np.int8], params: LayerParams, ends: Ends) -> float:
     if not ends.allow_words or multiplier.max() >= 1.0:
         return 0.0
     folded = params.bias.astype(np.int64) - ends.x.affine.zero_point * weight.astype(np.int64).sum(axis=1)
-    return share_allowed(weight, multiplier, ends.y.range.hi, folded)
+    return share_allowed(weight, multiplier, ends.results, folded)

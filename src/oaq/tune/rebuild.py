@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from oaq import operators as ops
 from oaq.choose.words import NEAREST, search_words
 from oaq.errors import ProgramError, UnsupportedOp
+from oaq.kernels.results import result_bounds
 from oaq.numerics.affine import Affine
 from oaq.numerics.formats import S32
 from oaq.numerics.ranges import IntRange
@@ -215,8 +216,7 @@ def real_multipliers(requantize: Requantize) -> Reals:
 
 def takes_words(requantize: Requantize, y: TensorSpec) -> bool:
     """Whether a layer that writes ``y`` may be requantized in 16 bits, were its multipliers words."""
-    starts_at_zero = y.affine.zero_point == y.range.lo == 0 < y.range.hi
-    return requantize.shift is None and starts_at_zero and float(requantize.multiplier.max()) < 1.0
+    return requantize.shift is None and y.range.steps > 0 and float(requantize.multiplier.max()) < 1.0
 
 
 def nearest_words(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Requantize:
@@ -229,7 +229,8 @@ def nearest_words(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Requa
     """
     multiplier = np.asarray(requantize.multiplier, np.float32)
     reach = (multiplier * (1 - NEAR), multiplier * (1 + NEAR))
-    match = search_words(_open(multiplier, y), y.range.hi, (x.affine.scale, y.affine.scale), NEAREST, reach=reach)
+    scales = (x.affine.scale, y.affine.scale)
+    match = search_words(_open(multiplier, y), _bounds(y), scales, NEAREST, reach=reach)
     return Requantize(np.where(match.exists, match.multiplier, multiplier))
 
 
@@ -243,11 +244,15 @@ def word_growth(requantize: Requantize, x: TensorSpec, y: TensorSpec) -> Reals:
     """
     multiplier = real_multipliers(requantize)
     scales = (x.affine.scale, y.affine.scale)
-    above = search_words(_open(multiplier, y), y.range.hi, scales, reach=(0.0, multiplier * FAR))
+    above = search_words(_open(multiplier, y), _bounds(y), scales, reach=(0.0, multiplier * FAR))
     return np.where(above.exists, np.maximum(above.multiplier / multiplier, 1.0), 1.0)
 
 
 def _open(multiplier: NDArray[np.floating[Any]], y: TensorSpec) -> Reals:
-    """(N,) multipliers that may become words; infinity where a saturated sum would not reach the highest integer."""
-    early = multiplier.astype(np.float64) * (1 << SHIFT) < least_saturating(y.range.hi)
+    """(N,) multipliers that may become words; infinity where a saturated sum would not reach the ends of the output."""
+    early = multiplier.astype(np.float64) * (1 << SHIFT) < least_saturating(_bounds(y))
     return np.where(early, np.inf, multiplier.astype(np.float64))
+
+
+def _bounds(y: TensorSpec) -> IntRange:
+    return result_bounds(y.affine.zero_point, y.range)

@@ -36,8 +36,9 @@ LAPS: Final = 2
 OPERANDS: Final = IntRange(0, 15)
 AFFINE: Final = Affine(0.05)
 MULTIPLIER: Final = 1639 / 32768
-"""Multiplier of shadow layers; results leave in 16 bits where the real ones may."""
+"""Multiplier of shadow layers, whose results leave in 16 bits."""
 SLOW_MULTIPLIER: Final = 0.05
+"""Multiplier of shadow operators without products."""
 SPREAD: Final = 0.10
 """Quartile spread, in parts of the median, above which a time is reported as unsteady."""
 SEED: Final = 11
@@ -124,21 +125,17 @@ def shadow(program: IntProgram) -> IntProgram:
     """The program with its shapes and small numbers: any schedule of it is proved."""
     rng = np.random.default_rng(SEED)
     tensors = {name: replace(spec, affine=AFFINE, range=OPERANDS) for name, spec in program.tensors.items()}
-    nodes = tuple(replace(node, op=_small(node, program, rng)) for node in program.nodes)
+    nodes = tuple(replace(node, op=_small(node.op, rng)) for node in program.nodes)
     return replace(program, tensors=tensors, nodes=nodes, requantize="float32_half_even")
 
 
-def _small(node: Node, program: IntProgram, rng: np.random.Generator) -> Any:  # noqa: ANN401 (any operator)
-    op = node.op
+def _small(op: Any, rng: np.random.Generator) -> Any:  # noqa: ANN401 (any operator)
     if isinstance(op, ops.Products):
-        y = program.tensors[node.output]
-        leaves_in_words = y.affine.zero_point == y.range.lo == 0
-        multiplier = MULTIPLIER if leaves_in_words else SLOW_MULTIPLIER
         return replace(
             op,
             weight=rng.integers(-1, 2, op.weight.shape).astype(np.int8),
             bias=np.zeros_like(op.bias),
-            requantize=_multipliers(len(op.bias), multiplier),
+            requantize=_multipliers(len(op.bias), MULTIPLIER),
         )
     if isinstance(op, ops.Lookup):
         return ops.Lookup(np.minimum(np.arange(256), OPERANDS.hi).astype(np.uint8))
