@@ -5,10 +5,10 @@
 One and two threads of ours and of ONNX Runtime, on the same exported file, take turns on two CPUs: while nothing else
 runs, beside one busy process bound to one of the CPUs, beside one on each, and while a pool of another library lives in
 the same process and has just been used (ONNX Runtime's or torch's threads spin for a while then). Every load is there
-for all four. Before what is timed as quiet all pools have gone to sleep. The median, the 90th and the 99th percentile
-of every one, and three floors: two threads of ours are not slower than 1.15 times one thread at the median; they lose
-no more milliseconds at the 90th percentile than ONNX Runtime's two, each against its own when it is quiet; quiet, they
-are 1.75 times as fast as one.
+for all four. Before what is timed as quiet all pools have gone to sleep, and the CPUs are at their speed again. The
+median, the 90th and the 99th percentile of every one, and three floors: two threads of ours are not slower than 1.15
+times one thread at the median; they lose no more milliseconds at the 90th percentile than ONNX Runtime's two, each
+against its own when it is quiet; quiet, they are 1.75 times as fast as one.
 
 Milliseconds, not times as long: the system takes a CPU away from each for the same few milliseconds, so by the second
 measure the faster of two loses more for the same loss, even with one thread.
@@ -48,6 +48,8 @@ CALLS: Final = 5
 """Timed calls of a turn, after an untimed one."""
 REST: Final = 0.05
 """Pause before a turn that is timed as quiet, in seconds: pools spin for a while after the turn of another."""
+WARM_UP: Final = 0.02
+"""Seconds of untimed calls after a rest: a CPU that slept computes slower for some milliseconds."""
 MOST_SLOWER, LEAST_QUIET = 1.15, 1.75
 """Floors: two threads beside one of ours at the median under every load, and by how much faster they are quiet."""
 OURS_1, OURS_2, PEER_1, PEER_2 = "oaq, 1 thread", "oaq, 2 threads", "onnxruntime, 1 thread", "onnxruntime, 2 threads"
@@ -161,7 +163,7 @@ def timed(calls: Mapping[str, Call], before: Call | None, seconds: float, rest: 
         calls: by name.
         before: done before every call, untimed.
         seconds: least length of all.
-        rest: seconds without any work before every turn.
+        rest: seconds without any work before every turn, which then begins with ``WARM_UP``.
     """
     names, spent = list(calls), {name: [] for name in calls}
     end, turn = time.perf_counter() + seconds, 0
@@ -169,6 +171,9 @@ def timed(calls: Mapping[str, Call], before: Call | None, seconds: float, rest: 
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             time.sleep(rest)
+            warm = time.perf_counter() + (WARM_UP if rest else 0.0)
+            while time.perf_counter() < warm:
+                calls[name]()
             for index in range(CALLS + 1):
                 if before is not None:
                     before()
