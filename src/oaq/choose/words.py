@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from oaq.numerics.multipliers import weight_scales
 from oaq.numerics.ranges import IntRange
-from oaq.numerics.words import SHIFT, words
+from oaq.numerics.words import SHIFT, Words, words
 
 Reals = NDArray[np.floating[Any]]
 UPWARDS: Final = tuple(range(24))
@@ -61,7 +61,7 @@ def search_words(
         reach: (N,) least and greatest multiplier that is acceptable.
     """
     usable = words(bounds)
-    first = np.searchsorted(usable, target * (1 << SHIFT) * (1 - SLACK))
+    first = _places(usable, target)
     multiplier, scale = (np.zeros(len(first), np.float32) for _ in range(2))
     exists = np.zeros(len(first), np.bool_)
     is_open = np.isfinite(target)
@@ -75,3 +75,18 @@ def search_words(
         multiplier[fits], scale[fits] = word[fits], candidate[fits]
         exists |= fits
     return WordScales(multiplier, scale, exists)
+
+
+def least_words(target: Reals, bounds: IntRange) -> NDArray[np.float64]:
+    """(N,) the least word at or above each multiplier, whether a scale makes it or not; the largest beyond all.
+
+    Args:
+        target: (N,) multipliers in parts of one.
+        bounds: what the output's clamp keeps of results before the zero point is added.
+    """
+    usable = words(bounds)
+    return usable[np.minimum(_places(usable, target), len(usable) - 1)] / (1 << SHIFT)
+
+
+def _places(usable: Words, target: Reals) -> NDArray[np.intp]:
+    return np.searchsorted(usable, target * (1 << SHIFT) * (1 - SLACK))

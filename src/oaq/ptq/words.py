@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from oaq.capture.graph import FloatNode, LayerParams, TensorParams
 from oaq.capture.lower import clamp_range
 from oaq.choose.round import rounding_error
-from oaq.choose.words import SLACK, search_words
+from oaq.choose.words import least_words, search_words
 from oaq.kernels.results import greatest_sum, least_sum, result_bounds, share_allowed
 from oaq.numerics.multipliers import layer_multipliers
 from oaq.numerics.ranges import IntRange
 from oaq.numerics.requantize import Semantics
-from oaq.numerics.words import MOST, SHIFT, least_saturating, words
+from oaq.numerics.words import MOST, SHIFT, least_saturating
 from oaq.ptq.observe import Reals
 
 DEAREST: Final = 0.3
@@ -106,7 +106,7 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
         (bounds.lo == 0) | (folded + least_sum(weight) >= MARGIN - MOST)
     )
     safe = (ideal >= least) | fits
-    settled = _words_from(np.where(safe, ideal, least), bounds)
+    settled = least_words(np.where(safe, ideal, least) / (1 << SHIFT), bounds) * (1 << SHIFT)
     finer, coarser = (
         rounding_error(rows, candidate, prices.importance, code_bits=prices.code_bits)
         for candidate in (scale, settled / unit)
@@ -117,12 +117,6 @@ def words_scale(rows: Reals, weight: NDArray[np.int8], scale: Reals, bias: Reals
     target = np.where(allowed, settled, np.inf) / (1 << SHIFT)
     words_near = search_words(target, bounds, (s_x, s_y), finest=scale)
     return np.where(words_near.exists, words_near.scale, scale)
-
-
-def _words_from(multiplier: Reals, bounds: IntRange) -> Reals:
-    """(N,) the least word at or above each multiplier, in parts of 2**15; the largest of all beyond it."""
-    usable = words(bounds)
-    return usable[np.minimum(np.searchsorted(usable, multiplier * (1 - SLACK)), len(usable) - 1)].astype(np.float64)
 
 
 def _cheapest(cost: Reals, tile: int, most: float) -> NDArray[np.bool_]:
